@@ -1,0 +1,457 @@
+//! Keys of the epoch circuit, proving and native verification.
+
+use std::io::{Read, Write};
+
+use circuits::convert::{from_fr, to_fr};
+use circuits::keys::StepVerifyingKey;
+use circuits::reference::{PRODUCTS_START, S, StepConstants, next_schedule};
+use circuits::step::gate::N_INSTANCES;
+use circuits::step::witness::{StepTag, instances as step_instances};
+use halo2_base::gates::circuit::{
+    BaseCircuitParams, CircuitBuilderStage, builder::BaseCircuitBuilder,
+};
+use halo2_proofs::{
+    SerdeFormat,
+    halo2curves::{
+        bn256::{Bn256, Fr, G1Affine},
+        ff::Field,
+        group::{Curve, Group, GroupEncoding},
+        pairing::{MillerLoopResult, MultiMillerLoop},
+    },
+    plonk::{ProvingKey, VerifyingKey, create_proof, keygen_pk, keygen_vk, verify_proof},
+    poly::{
+        commitment::{Params as _, ParamsProver},
+        kzg::{
+            commitment::{KZGCommitmentScheme, ParamsKZG},
+            multiopen::{ProverSHPLONK, VerifierSHPLONK},
+            strategy::SingleStrategy,
+        },
+    },
+    transcript::{TranscriptReadBuffer, TranscriptWriterBuffer},
+};
+use ledger::{EpochInstances, FieldElement, Hyper, NumberFormat, Policy, Rule};
+use rand_core::{CryptoRng, RngCore};
+use serde::{Deserialize, Serialize};
+use snark_verifier::{
+    loader::native::NativeLoader,
+    system::halo2::{Config, compile, transcript::evm::EvmTranscript},
+    util::arithmetic::fe_from_limbs,
+    verifier::plonk::PlonkProtocol,
+};
+use snark_verifier_sdk::{BITS, LIMBS};
+
+use crate::epoch::{ACCUMULATOR_LIMBS, EpochWitness, ProofInput, synthesize};
+use crate::error::AggregateError;
+use crate::statement::Witness;
+
+/// What, with the step key and the SRS, determines an epoch key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochShape {
+    /// Steps per epoch, a power of two.
+    pub n_steps: usize,
+    /// Chunks per step.
+    pub n_chunks: usize,
+    /// log2 of the rows of the epoch circuit.
+    pub k: u32,
+}
+
+/// Sizes of a generated epoch circuit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochStats {
+    /// Advice cells of the vertical gate.
+    pub cells: usize,
+    /// Advice columns, lookup columns included.
+    pub columns: usize,
+}
+
+/// Columns and break points: what a prover needs besides halo2's key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Layout {
+    shape: EpochShape,
+    params: BaseCircuitParams,
+    break_points: Vec<Vec<usize>>,
+    stats: EpochStats,
+}
+
+/// Proving key of an epoch circuit.
+#[derive(Debug)]
+pub struct EpochProvingKey {
+    rule: Rule,
+    layout: Layout,
+    protocol: PlonkProtocol<G1Affine>,
+    pk: ProvingKey<G1Affine>,
+}
+
+/// Verifying key of an epoch circuit.
+#[derive(Clone, Debug)]
+pub struct EpochVerifyingKey {
+    shape: EpochShape,
+    params: BaseCircuitParams,
+    vk: VerifyingKey<G1Affine>,
+}
+
+/// An epoch proof with its instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochProof {
+    /// Instances, in the order of [`EpochInstances::to_words`].
+    pub instances: EpochInstances,
+    /// Proof bytes, Keccak transcript as on chain.
+    pub proof: Vec<u8>,
+}
+
+/// snark-verifier's description of the step circuit.
+///
+/// Errors: [`AggregateError::Protocol`] when the SRS has another size than the key.
+pub fn step_protocol(
+    step_params: &ParamsKZG<Bn256>,
+    key: &StepVerifyingKey,
+) -> Result<PlonkProtocol<G1Affine>, AggregateError> {
+    if step_params.k() != key.shape().k {
+        return Err(AggregateError::Protocol(format!(
+            "step key has k = {}, its srs has k = {}",
+            key.shape().k,
+            step_params.k()
+        )));
+    }
+    Ok(compile(step_params, key.inner(), Config::kzg().with_num_instance(vec![N_INSTANCES])))
+}
+
+/// Proofs that parse and belong to a possible statement, but prove nothing: only their layout is used.
+fn placeholder(rule: Rule, shape: &EpochShape, protocol: &PlonkProtocol<G1Affine>) -> EpochWitness {
+    let hyper = match rule {
+        Rule::AdamW => Hyper { beta1: S / 2, beta2: S / 2, eps: 1, weight_decay: 0, lr: 1 },
+        Rule::Sgd => Hyper { beta1: S / 2, beta2: 0, eps: 0, weight_decay: 0, lr: 1 },
+    };
+    let points = protocol.num_witness.iter().sum::<usize>() + protocol.quotient.num_chunk();
+    let mut seed = Fr::from(2);
+    let mut next = || {
+        seed = seed.square() + Fr::ONE;
+        seed
+    };
+    let mut products = PRODUCTS_START;
+    let mut proofs = Vec::new();
+    let mut steps = Vec::new();
+    for step in 0..shape.n_steps {
+        // The start and β = 1/2 are in range, so a schedule exists.
+        let schedule = next_schedule(rule, &hyper, products).expect("β = 1/2 gives a schedule");
+        products = (schedule.p1, schedule.p2);
+        let constants = StepConstants::new(rule, step == 0, &hyper, &schedule);
+        let chunks = (0..shape.n_chunks)
+            .map(|chunk| {
+                let tag = StepTag { run: Fr::ONE, step: step as u64, chunk: chunk as u32 };
+                let mut proof = Vec::new();
+                let mut point = |proof: &mut Vec<u8>| {
+                    let p = (G1Affine::generator() * next()).to_affine();
+                    proof.extend_from_slice(p.to_bytes().as_ref());
+                };
+                for _ in 0..points {
+                    point(&mut proof);
+                }
+                for i in 0..protocol.evaluations.len() {
+                    proof.extend_from_slice(&Fr::from(i as u64 + 7).to_bytes());
+                }
+                point(&mut proof);
+                point(&mut proof);
+                ProofInput { instances: step_instances(&tag, &constants).to_vec(), proof }
+            })
+            .collect();
+        proofs.push(chunks);
+        steps.push((hyper, schedule));
+    }
+    let policy = Policy {
+        rule,
+        beta1: hyper.beta1,
+        beta2: hyper.beta2,
+        eps: hyper.eps,
+        weight_decay: hyper.weight_decay,
+        lr_max: hyper.lr,
+        format: NumberFormat::Q24,
+        n_params: 1,
+        n_chunks: shape.n_chunks as u32,
+        layout_digest: FieldElement::from(0),
+        step_key_digest: from_fr(&protocol.transcript_initial_state.unwrap_or(Fr::ZERO)),
+    };
+    EpochWitness { proofs, statement: Witness { policy, products: PRODUCTS_START, steps } }
+}
+
+/// Rows kept free for blinding when columns are counted.
+const RESERVED_ROWS: usize = 20;
+
+impl EpochProvingKey {
+    /// Generates the key for epochs of `shape` under the step key. Deterministic in its inputs.
+    ///
+    /// Errors: [`AggregateError::Shape`], [`AggregateError::Protocol`], [`AggregateError::Plonk`].
+    pub fn generate(
+        params: &ParamsKZG<Bn256>,
+        step_params: &ParamsKZG<Bn256>,
+        step_key: &StepVerifyingKey,
+        shape: &EpochShape,
+    ) -> Result<Self, AggregateError> {
+        let rule = step_key.shape().rule;
+        let protocol = step_protocol(step_params, step_key)?;
+        let (builder, config) = keygen_circuit(params, shape, rule, &protocol)?;
+        let stats = EpochStats {
+            cells: builder.statistics().gate.total_advice_per_phase.iter().sum(),
+            columns: config.num_advice_per_phase.iter().sum::<usize>()
+                + config.num_lookup_advice_per_phase.iter().sum::<usize>(),
+        };
+        let vk = keygen_vk(params, &builder)?;
+        let pk = keygen_pk(params, vk, &builder)?;
+        let layout = Layout { shape: shape.clone(), params: config, break_points: builder.break_points(), stats };
+        Ok(Self { rule, layout, protocol, pk })
+    }
+
+    /// Cells and columns.
+    pub fn stats(&self) -> &EpochStats {
+        &self.layout.stats
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &EpochShape {
+        &self.layout.shape
+    }
+
+    /// The verifying key.
+    pub fn verifying_key(&self) -> EpochVerifyingKey {
+        EpochVerifyingKey {
+            shape: self.layout.shape.clone(),
+            params: self.layout.params.clone(),
+            vk: self.pk.get_vk().clone(),
+        }
+    }
+
+    /// Proves an epoch.
+    ///
+    /// Errors: [`AggregateError::Shape`] when the witness has another shape, [`AggregateError::Proof`],
+    /// [`AggregateError::Plonk`].
+    pub fn prove(
+        &self,
+        params: &ParamsKZG<Bn256>,
+        witness: &EpochWitness,
+        rng: impl RngCore + CryptoRng,
+    ) -> Result<EpochProof, AggregateError> {
+        let shape = &self.layout.shape;
+        check_shape(params, shape)?;
+        let got = (witness.proofs.len(), witness.proofs.first().map_or(0, Vec::len));
+        if got != (shape.n_steps, shape.n_chunks) || witness.proofs.iter().any(|c| c.len() != shape.n_chunks) {
+            return Err(AggregateError::Shape(format!(
+                "{} steps of {} chunks given, the key is for {} of {}",
+                got.0, got.1, shape.n_steps, shape.n_chunks
+            )));
+        }
+        let mut builder = BaseCircuitBuilder::prover(self.layout.params.clone(), self.layout.break_points.clone());
+        synthesize(&mut builder, self.rule, params.get_g()[0], &self.protocol, witness)?;
+        let instances: Vec<Fr> = builder.assigned_instances[0].iter().map(|x| *x.value()).collect();
+        let mut transcript = <EvmTranscript<G1Affine, NativeLoader, _, _> as TranscriptWriterBuffer<_, _, _>>::init(Vec::new());
+        create_proof::<KZGCommitmentScheme<Bn256>, ProverSHPLONK<'_, Bn256>, _, _, EvmTranscript<_, _, _, _>, _>(
+            params,
+            &self.pk,
+            &[builder],
+            &[&[&instances]],
+            rng,
+            &mut transcript,
+        )?;
+        let words: Vec<FieldElement> = instances.iter().map(from_fr).collect();
+        Ok(EpochProof { instances: EpochInstances::from_words(&words)?, proof: transcript.finalize() })
+    }
+
+    /// Writes layout (JSON, length-prefixed with u32 big-endian) and key.
+    ///
+    /// Errors: I/O.
+    pub fn write(&self, out: &mut impl Write) -> Result<(), AggregateError> {
+        write_layout(out, &self.layout)?;
+        self.pk.write(out, SerdeFormat::RawBytesUnchecked)?;
+        Ok(())
+    }
+
+    /// Reads what [`Self::write`] wrote. The bytes must be trusted (a digest guards the cache): points are not checked.
+    ///
+    /// Errors: I/O, [`AggregateError::Shape`].
+    pub fn read(
+        input: &mut impl Read,
+        step_params: &ParamsKZG<Bn256>,
+        step_key: &StepVerifyingKey,
+    ) -> Result<Self, AggregateError> {
+        let layout = read_layout(input)?;
+        let protocol = step_protocol(step_params, step_key)?;
+        let pk = ProvingKey::read::<_, BaseCircuitBuilder<Fr>>(
+            input,
+            SerdeFormat::RawBytesUnchecked,
+            layout.params.clone(),
+        )?;
+        Ok(Self { rule: step_key.shape().rule, layout, protocol, pk })
+    }
+}
+
+fn write_layout(out: &mut impl Write, layout: &Layout) -> Result<(), AggregateError> {
+    let json = serde_json::to_vec(layout).map_err(|e| AggregateError::Shape(e.to_string()))?;
+    out.write_all(&(json.len() as u32).to_be_bytes())?;
+    out.write_all(&json)?;
+    Ok(())
+}
+
+/// Longest layout that is read.
+const LAYOUT_MAX: u64 = 1 << 20;
+
+fn read_layout(input: &mut impl Read) -> Result<Layout, AggregateError> {
+    let mut len = [0; 4];
+    input.read_exact(&mut len)?;
+    let len = u32::from_be_bytes(len) as u64;
+    if len > LAYOUT_MAX {
+        return Err(AggregateError::Shape(format!("layout of {len} bytes is longer than {LAYOUT_MAX}")));
+    }
+    let mut json = Vec::new();
+    input.take(len).read_to_end(&mut json)?;
+    serde_json::from_slice(&json).map_err(|e| AggregateError::Shape(e.to_string()))
+}
+
+fn check_shape(params: &ParamsKZG<Bn256>, shape: &EpochShape) -> Result<(), AggregateError> {
+    if !shape.n_steps.is_power_of_two() || shape.n_chunks == 0 {
+        return Err(AggregateError::Shape(format!(
+            "an epoch has 2^j steps and at least one chunk, not {} of {}",
+            shape.n_steps, shape.n_chunks
+        )));
+    }
+    if params.k() != shape.k {
+        return Err(AggregateError::Shape(format!("srs has k = {}, the epoch circuit needs k = {}", params.k(), shape.k)));
+    }
+    Ok(())
+}
+
+/// The circuit filled with placeholder proofs, its columns counted.
+fn keygen_circuit(
+    params: &ParamsKZG<Bn256>,
+    shape: &EpochShape,
+    rule: Rule,
+    protocol: &PlonkProtocol<G1Affine>,
+) -> Result<(BaseCircuitBuilder<Fr>, BaseCircuitParams), AggregateError> {
+    check_shape(params, shape)?;
+    let mut builder = BaseCircuitBuilder::from_stage(CircuitBuilderStage::Keygen)
+        .use_k(shape.k as usize)
+        .use_lookup_bits(shape.k as usize - 1)
+        .use_instance_columns(1);
+    synthesize(&mut builder, rule, params.get_g()[0], protocol, &placeholder(rule, shape, protocol))?;
+    let config = builder.calculate_params(Some(RESERVED_ROWS));
+    Ok((builder, config))
+}
+
+impl EpochVerifyingKey {
+    /// Generates the verifying key alone, in about half the time of the proving key.
+    ///
+    /// Errors: as [`EpochProvingKey::generate`].
+    pub fn generate(
+        params: &ParamsKZG<Bn256>,
+        step_params: &ParamsKZG<Bn256>,
+        step_key: &StepVerifyingKey,
+        shape: &EpochShape,
+    ) -> Result<Self, AggregateError> {
+        let protocol = step_protocol(step_params, step_key)?;
+        let (builder, config) = keygen_circuit(params, shape, step_key.shape().rule, &protocol)?;
+        Ok(Self { shape: shape.clone(), params: config, vk: keygen_vk(params, &builder)? })
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &EpochShape {
+        &self.shape
+    }
+
+    /// halo2's key.
+    pub fn inner(&self) -> &VerifyingKey<G1Affine> {
+        &self.vk
+    }
+
+    /// Digest of the key: halo2's `transcript_repr`.
+    pub fn digest(&self) -> Fr {
+        self.vk.transcript_repr()
+    }
+
+    /// Number of instances: accumulator, run, t₀, fresh, S_in, S_out, policy, one D for each step.
+    pub fn n_instances(&self) -> usize {
+        ACCUMULATOR_LIMBS + 6 + self.shape.n_steps
+    }
+
+    /// Verifies an epoch proof: halo2's proof and the pairing of the accumulator it carries.
+    ///
+    /// Errors: [`AggregateError::Instances`], [`AggregateError::Refused`], [`AggregateError::Accumulator`].
+    pub fn verify(&self, params: &ParamsKZG<Bn256>, proof: &EpochProof) -> Result<(), AggregateError> {
+        let words: Vec<Fr> = proof.instances.to_words().into_iter().map(to_fr).collect();
+        let (expected, got) = (self.n_instances(), words.len());
+        if expected != got {
+            return Err(AggregateError::Instances { expected, got });
+        }
+        let mut rest = &proof.proof[..];
+        let mut transcript =
+            <EvmTranscript<G1Affine, NativeLoader, _, _> as TranscriptReadBuffer<_, _, _>>::init(&mut rest);
+        verify_proof::<
+            KZGCommitmentScheme<Bn256>,
+            VerifierSHPLONK<'_, Bn256>,
+            _,
+            EvmTranscript<_, _, _, _>,
+            SingleStrategy<'_, Bn256>,
+        >(params, &self.vk, SingleStrategy::new(params), &[&[&words]], &mut transcript)
+        .map_err(|e| AggregateError::Refused(e.to_string()))?;
+        // halo2 stops reading where the proof ends: without this each proof would have many encodings.
+        if !rest.is_empty() {
+            return Err(AggregateError::Refused(format!("{} bytes after the proof", rest.len())));
+        }
+        check_accumulator(params, &words[..ACCUMULATOR_LIMBS])
+    }
+
+    /// Writes the key: layout, then halo2's key with checked points.
+    ///
+    /// Errors: I/O.
+    pub fn write(&self, out: &mut impl Write) -> Result<(), AggregateError> {
+        let layout = Layout {
+            shape: self.shape.clone(),
+            params: self.params.clone(),
+            break_points: Vec::new(),
+            stats: EpochStats { cells: 0, columns: 0 },
+        };
+        write_layout(out, &layout)?;
+        self.vk.write(out, SerdeFormat::Processed)?;
+        Ok(())
+    }
+
+    /// Reads a key; points are checked to be on the curve.
+    ///
+    /// Errors: I/O, [`AggregateError::Shape`].
+    pub fn read(input: &mut impl Read) -> Result<Self, AggregateError> {
+        let layout = read_layout(input)?;
+        let vk = VerifyingKey::read::<_, BaseCircuitBuilder<Fr>>(input, SerdeFormat::Processed, layout.params.clone())?;
+        Ok(Self { shape: layout.shape, params: layout.params, vk })
+    }
+}
+
+/// `e(lhs, [1]₂) = e(rhs, [τ]₂)` for the accumulator in `limbs`.
+///
+/// Errors: [`AggregateError::Accumulator`] when the limbs are no curve points or the pairing fails.
+pub fn check_accumulator(params: &ParamsKZG<Bn256>, limbs: &[Fr]) -> Result<(), AggregateError> {
+    let bound = Fr::from(1 << (BITS / 2)).square();
+    let coordinates: Vec<_> = limbs.chunks(LIMBS).collect();
+    let [lx, ly, rx, ry] = coordinates[..] else {
+        return Err(AggregateError::Accumulator("expected twelve limbs".to_owned()));
+    };
+    let point = |x: &[Fr], y: &[Fr]| {
+        if x.iter().chain(y).any(|limb| *limb >= bound) {
+            return Err(AggregateError::Accumulator(format!("a limb has more than {BITS} bits")));
+        }
+        let decode = |limbs: &[Fr]| {
+            let limbs: [Fr; LIMBS] = limbs.try_into().expect("chunks of LIMBS");
+            fe_from_limbs::<_, _, LIMBS, BITS>(limbs)
+        };
+        use halo2_proofs::halo2curves::CurveAffine;
+        if x.iter().chain(y).all(|limb| *limb == Fr::ZERO) {
+            return Err(AggregateError::Accumulator("the point at infinity".to_owned()));
+        }
+        Option::<G1Affine>::from(G1Affine::from_xy(decode(x), decode(y)))
+            .ok_or_else(|| AggregateError::Accumulator("not a curve point".to_owned()))
+    };
+    let (lhs, rhs) = (point(lx, ly)?, point(rx, ry)?);
+    let terms = [(&lhs, &params.g2().into()), (&-rhs, &params.s_g2().into())];
+    let result = Bn256::multi_miller_loop(&terms).final_exponentiation();
+    if bool::from(result.is_identity()) {
+        Ok(())
+    } else {
+        Err(AggregateError::Accumulator("pairing of the accumulated step proofs fails".to_owned()))
+    }
+}

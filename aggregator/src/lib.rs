@@ -1,0 +1,27 @@
+//! Epochs: one proof for the steps of an epoch, verified by snark-verifier inside a halo2-base circuit.
+//!
+//! An epoch proof shows that every step proof of the epoch verifies under the pinned step key, that each step starts
+//! from the commitments the one before ended in, that all follow the run's policy, and it exposes the statement
+//! digests and the states at both ends. Spec: `docs/spec/epoch.md`. Layer L2.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`input`] | steps of a log, checked, to the circuit's witness |
+//! | [`epoch`] | the circuit: verification of the step proofs |
+//! | [`statement`] | the circuit: links, policy, schedule, digests |
+//! | [`shplonk`] | SHPLONK verification that leaves the multi-scalar multiplication open |
+//! | [`merge`] | one multi-scalar multiplication for all proofs |
+//! | [`keys`] | key generation, proving, native verification |
+//! | [`error`] | errors |
+
+pub mod epoch;
+pub mod error;
+pub mod input;
+pub mod keys;
+pub mod merge;
+pub mod shplonk;
+pub mod statement;
+
+pub use error::AggregateError;
+pub use input::{EpochInput, StepInput};
+pub use keys::{EpochProof, EpochProvingKey, EpochShape, EpochVerifyingKey};

@@ -1,0 +1,7 @@
+//! Integration tests of `aggregator`, one module for each property.
+
+mod epoch;
+mod poseidon;
+mod shplonk;
+mod statement;
+mod support;

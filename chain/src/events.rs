@@ -1,0 +1,252 @@
+//! What happened to a run, from the chain's logs.
+
+use alloy::{
+    primitives::B256,
+    providers::Provider,
+    rpc::types::{Filter, Log},
+    sol_types::SolEvent,
+};
+use ledger::{
+    Address, Anchor, ChainId, Digest, FieldElement, Root, RunId, StepIndex, TreeSize, TxHash,
+};
+
+use crate::{
+    bindings::IRunAnchor as abi,
+    client::Client,
+    convert,
+    error::ChainError,
+    runs::{Announcement, field},
+};
+
+/// One accepted epoch: all that is needed to rebuild its part of the run's tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochEvent {
+    /// The run.
+    pub run: RunId,
+    /// The contract's counter, from 1.
+    pub counter: u64,
+    /// First step of the epoch.
+    pub first_step: StepIndex,
+    /// Steps of the run after it.
+    pub size: TreeSize,
+    /// Digest of the state before it.
+    pub state_in: FieldElement,
+    /// Digest of the state after it.
+    pub state_out: FieldElement,
+    /// Root over `size` leaves.
+    pub root: Root,
+    /// The verifier that accepted the proof.
+    pub verifier: Address,
+    /// Who sent it.
+    pub submitter: Address,
+    /// D_t of its steps.
+    pub digests: Vec<FieldElement>,
+    /// A_t of its steps.
+    pub record_hashes: Vec<Digest>,
+    /// Block that holds the transaction.
+    pub block: u64,
+    /// The transaction.
+    pub tx: TxHash,
+}
+
+/// A bundle that was announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BundleEvent {
+    /// What was announced.
+    pub announcement: Announcement,
+    /// By whom.
+    pub announcer: Address,
+    /// Block that holds the transaction.
+    pub block: u64,
+    /// The transaction.
+    pub tx: TxHash,
+}
+
+impl Client {
+    /// All epochs of a run from a block on, in order.
+    ///
+    /// # Errors
+    /// If the node fails or an event does not decode.
+    pub async fn epoch_events(
+        &self,
+        contract: Address,
+        run: RunId,
+        from_block: u64,
+    ) -> Result<Vec<EpochEvent>, ChainError> {
+        let filter = run_filter(contract, abi::EpochAnchored::SIGNATURE_HASH, run);
+        let logs = self.logs(filter, from_block).await?;
+        logs.iter()
+            .filter_map(|log| EpochEvent::from_log(contract, log))
+            .collect()
+    }
+
+    /// One epoch of a run.
+    ///
+    /// # Errors
+    /// As [`Client::epoch_events`].
+    pub async fn epoch_event(
+        &self,
+        contract: Address,
+        run: RunId,
+        counter: u64,
+        from_block: u64,
+    ) -> Result<Option<EpochEvent>, ChainError> {
+        let filter = run_filter(contract, abi::EpochAnchored::SIGNATURE_HASH, run)
+            .topic2(B256::left_padding_from(&counter.to_be_bytes()));
+        let logs = self.logs(filter, from_block).await?;
+        logs.iter()
+            .find_map(|log| EpochEvent::from_log(contract, log))
+            .transpose()
+    }
+
+    /// All announced bundles of a run from a block on, in order.
+    ///
+    /// # Errors
+    /// If the node fails or an event does not decode.
+    pub async fn bundle_events(
+        &self,
+        contract: Address,
+        run: RunId,
+        from_block: u64,
+    ) -> Result<Vec<BundleEvent>, ChainError> {
+        let filter = run_filter(contract, abi::BundleAnnounced::SIGNATURE_HASH, run);
+        let logs = self.logs(filter, from_block).await?;
+        logs.iter().map(BundleEvent::from_log).collect()
+    }
+
+    /// Gas that a mined transaction used.
+    pub(crate) async fn gas_of(&self, tx: TxHash) -> Result<u64, ChainError> {
+        let operation = "receipt";
+        let receipt = self
+            .ask(operation, || async {
+                self.provider
+                    .get_transaction_receipt(B256::from(tx.0))
+                    .await
+            })
+            .await?
+            .ok_or_else(|| ChainError::Answer {
+                operation,
+                reason: format!("no receipt of {tx}"),
+            })?;
+        Ok(receipt.gas_used)
+    }
+
+    /// Logs from a block to the newest, asked for in pages, as nodes limit the range.
+    async fn logs(&self, filter: Filter, from_block: u64) -> Result<Vec<Log>, ChainError> {
+        let last = self.latest_block().await?.number;
+        let page = self.options.log_page.max(1);
+        let mut logs = Vec::new();
+        let mut from = from_block;
+        while from <= last {
+            let to = last.min(from.saturating_add(page - 1));
+            let part = filter.clone().from_block(from).to_block(to);
+            logs.extend(
+                self.ask("events", || async { self.provider.get_logs(&part).await })
+                    .await?,
+            );
+            from = to.saturating_add(1);
+        }
+        Ok(logs)
+    }
+}
+
+impl EpochEvent {
+    /// Reads a log; none if it is another event or another contract's.
+    pub(crate) fn from_log(contract: Address, log: &Log) -> Option<Result<Self, ChainError>> {
+        let ours = log.address() == convert::address(contract)
+            && log.topic0() == Some(&abi::EpochAnchored::SIGNATURE_HASH)
+            && !log.removed;
+        ours.then(|| Self::decode(log))
+    }
+
+    fn decode(log: &Log) -> Result<Self, ChainError> {
+        let operation = "epoch event";
+        let event = decode::<abi::EpochAnchored>(operation, log)?;
+        let (block, tx) = place(operation, log)?;
+        let digests: Result<Vec<_>, _> = event
+            .digests
+            .iter()
+            .map(|word| field(operation, *word))
+            .collect();
+        Ok(Self {
+            run: field(operation, event.run)?.into(),
+            counter: event.epoch,
+            first_step: StepIndex(event.firstStep),
+            size: TreeSize(event.size),
+            state_in: field(operation, event.stateIn)?,
+            state_out: field(operation, event.stateOut)?,
+            root: Root(event.root.0),
+            verifier: convert::address_back(event.verifier),
+            submitter: convert::address_back(event.submitter),
+            digests: digests?,
+            record_hashes: event
+                .recordHashes
+                .iter()
+                .map(|hash| Digest(hash.0))
+                .collect(),
+            block,
+            tx,
+        })
+    }
+
+    /// The line of `anchors.json`.
+    pub fn to_anchor(&self, chain_id: ChainId, contract: Address, gas: u64) -> Anchor {
+        Anchor {
+            block: self.block,
+            chain_id,
+            contract,
+            counter: self.counter,
+            gas,
+            root: self.root,
+            size: self.size,
+            state: self.state_out,
+            tx: self.tx,
+        }
+    }
+}
+
+impl BundleEvent {
+    fn from_log(log: &Log) -> Result<Self, ChainError> {
+        let operation = "bundle event";
+        let event = decode::<abi::BundleAnnounced>(operation, log)?;
+        let (block, tx) = place(operation, log)?;
+        Ok(Self {
+            announcement: Announcement {
+                size: TreeSize(event.size),
+                manifest_digest: Digest(event.manifestDigest.0),
+                infohash_v1: event.infohashV1.0,
+                infohash_v2: Digest(event.infohashV2.0),
+            },
+            announcer: convert::address_back(event.announcer),
+            block,
+            tx,
+        })
+    }
+}
+
+fn run_filter(contract: Address, signature: B256, run: RunId) -> Filter {
+    Filter::new()
+        .address(convert::address(contract))
+        .event_signature(signature)
+        .topic1(convert::run(run))
+}
+
+fn decode<E: SolEvent>(operation: &'static str, log: &Log) -> Result<E, ChainError> {
+    let decoded = log.log_decode_validate::<E>();
+    let decoded = decoded.map_err(|error| ChainError::Answer {
+        operation,
+        reason: error.to_string(),
+    })?;
+    Ok(decoded.inner.data)
+}
+
+/// Block and transaction of a log; pending ones have none.
+fn place(operation: &'static str, log: &Log) -> Result<(u64, TxHash), ChainError> {
+    match (log.block_number, log.transaction_hash) {
+        (Some(block), Some(tx)) => Ok((block, TxHash(tx.0))),
+        _ => Err(ChainError::Answer {
+            operation,
+            reason: "the event is not in a block".into(),
+        }),
+    }
+}

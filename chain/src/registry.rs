@@ -1,0 +1,160 @@
+//! The registry of verifiers.
+
+use alloy::{eips::BlockId, sol_types::SolCall};
+use ledger::{Address, Selector};
+
+use crate::{
+    bindings::IVerifierRegistry as abi,
+    client::Client,
+    convert,
+    error::ChainError,
+    writer::{Sent, Writer},
+};
+
+/// Binary logarithm of an epoch's number of steps, 0 to 16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogSteps(pub u8);
+
+/// How far the addition of a verifier is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VerifierAddition {
+    /// It accepts epochs. The transactions that were needed now; none if it stood already.
+    Active(Vec<Sent>),
+    /// It is proposed and can be added from `ready_at` (unix seconds) on.
+    Waiting {
+        /// When the delay has passed.
+        ready_at: u64,
+        /// The transaction that proposed it; none if it was proposed already.
+        sent: Option<Sent>,
+    },
+}
+
+impl Client {
+    /// The verifier of a family and an epoch size; none if there is none.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with `SelectorFrozen` if the guardian stopped the family.
+    pub async fn verifier_of(
+        &self,
+        registry: Address,
+        selector: Selector,
+        size: LogSteps,
+    ) -> Result<Option<Address>, ChainError> {
+        let call = abi::verifierOfCall {
+            selector: convert::selector(selector),
+            logSteps: size.0,
+        };
+        match self
+            .view("verifier", registry, &call, BlockId::latest())
+            .await
+        {
+            Ok(verifier) => Ok(Some(convert::address_back(verifier))),
+            Err(ChainError::Reverted { revert, .. })
+                if revert.name() == Some("VerifierMissing") =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the guardian stopped a family.
+    ///
+    /// # Errors
+    /// If the node fails.
+    pub async fn is_frozen(
+        &self,
+        registry: Address,
+        selector: Selector,
+    ) -> Result<bool, ChainError> {
+        let call = abi::isFrozenCall {
+            selector: convert::selector(selector),
+        };
+        self.view("frozen", registry, &call, BlockId::latest())
+            .await
+    }
+}
+
+impl Writer {
+    /// Brings a verifier as far as the delay allows: proposes it, and adds it once it may be. Call again later if it
+    /// answers [`VerifierAddition::Waiting`].
+    ///
+    /// # Errors
+    /// [`ChainError::OtherVerifier`] if the place is taken; [`ChainError::Reverted`] if this account is not the
+    /// registry's owner, the verifier has no code or the family is frozen.
+    pub async fn add_verifier(
+        &self,
+        registry: Address,
+        selector: Selector,
+        size: LogSteps,
+        verifier: Address,
+    ) -> Result<VerifierAddition, ChainError> {
+        let client = self.client();
+        if let Some(got) = client.verifier_of(registry, selector, size).await? {
+            return if got == verifier {
+                Ok(VerifierAddition::Active(Vec::new()))
+            } else {
+                let steps = 1u64.checked_shl(size.0.into()).unwrap_or_default();
+                Err(ChainError::OtherVerifier {
+                    steps,
+                    expected: verifier,
+                    got,
+                })
+            };
+        }
+        let (family, log) = (convert::selector(selector), size.0);
+        let mut proposed = None;
+        let proposal = abi::proposalOfCall {
+            selector: family,
+            logSteps: log,
+        };
+        let mut standing = client
+            .view("proposal", registry, &proposal, BlockId::latest())
+            .await?;
+        if convert::address_back(standing.verifier) != verifier {
+            let call = abi::proposeVerifierCall {
+                selector: family,
+                logSteps: log,
+                verifier: convert::address(verifier),
+            };
+            let receipt = self
+                .send("propose verifier", registry, call.abi_encode())
+                .await?;
+            proposed = Some(Sent::from(&receipt));
+            standing = client
+                .view("proposal", registry, &proposal, BlockId::latest())
+                .await?;
+        }
+        let call = abi::addVerifierCall {
+            selector: family,
+            logSteps: log,
+        };
+        match self.send("add verifier", registry, call.abi_encode()).await {
+            Ok(receipt) => Ok(VerifierAddition::Active(
+                proposed.into_iter().chain([Sent::from(&receipt)]).collect(),
+            )),
+            Err(ChainError::Reverted { revert, .. })
+                if revert.name() == Some("ProposalNotReady") =>
+            {
+                Ok(VerifierAddition::Waiting {
+                    ready_at: standing.readyAt,
+                    sent: proposed,
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stops a family of circuits at once and for ever; guardian or owner.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with `NotGuardian` or `SelectorFrozen`.
+    pub async fn freeze(&self, registry: Address, selector: Selector) -> Result<Sent, ChainError> {
+        let call = abi::freezeCall {
+            selector: convert::selector(selector),
+        };
+        Ok(Sent::from(
+            &self.send("freeze", registry, call.abi_encode()).await?,
+        ))
+    }
+}

@@ -1,0 +1,522 @@
+//! Runs: register, anchor, announce, finalize, and read back.
+
+use alloy::{eips::BlockId, primitives::B256, sol_types::SolCall};
+use ledger::{
+    Address, Anchor, Digest, EpochIndex, EpochRecord, FieldElement, Root, RunId, RunIdentity, Salt,
+    Selector, TreeSize, instances::ACCUMULATOR_LIMBS,
+};
+
+use crate::{
+    bindings::IRunAnchor as abi,
+    client::{BlockRef, Client},
+    convert,
+    error::ChainError,
+    events::EpochEvent,
+    writer::{Outcome, Sent, Writer},
+};
+
+/// What a run is registered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Free choice of the owner; the run id depends on it.
+    pub salt: Salt,
+    /// Circuit family.
+    pub selector: Selector,
+    /// Digest of the state before step 0.
+    pub genesis_state: FieldElement,
+    /// Digest of the policy.
+    pub policy_digest: FieldElement,
+    /// A finalized run whose last state is `genesis_state`.
+    pub parent: Option<RunId>,
+}
+
+/// What the contract stores about a run, apart from its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunOnChain {
+    /// Its owner.
+    pub owner: Address,
+    /// Circuit family.
+    pub selector: Selector,
+    /// Digest of the state before step 0.
+    pub genesis_state: FieldElement,
+    /// Digest of the policy.
+    pub policy_digest: FieldElement,
+    /// Its parent.
+    pub parent: Option<RunId>,
+}
+
+/// Last anchored state of a run, read at one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Root over `size` leaves; all zero while nothing is anchored.
+    pub root: Root,
+    /// Digest of the state after the last step; the genesis state while nothing is anchored.
+    pub state: FieldElement,
+    /// Epochs anchored; the contract's counter of the last one.
+    pub counter: u64,
+    /// Steps anchored.
+    pub size: TreeSize,
+    /// Time of the last anchoring, unix seconds.
+    pub anchored_at: u64,
+    /// Whether the run takes no more epochs.
+    pub finalized: bool,
+    /// The block at which all this holds.
+    pub block: BlockRef,
+}
+
+/// One epoch to be anchored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochSubmission {
+    /// The run.
+    pub run: RunId,
+    /// Position of the epoch in the run, from 0; the contract counts it one higher.
+    pub epoch: EpochIndex,
+    /// Digest of the state after it.
+    pub state_out: FieldElement,
+    /// D_t of its steps. **Shape**: `[N]`, N a power of two.
+    pub digests: Vec<FieldElement>,
+    /// A_t of its steps. **Shape**: `[N]`.
+    pub record_hashes: Vec<Digest>,
+    /// The accumulator words of the proof's instances.
+    pub accumulator: [FieldElement; ACCUMULATOR_LIMBS],
+    /// The proof, as the verifier contract reads it behind the instances.
+    pub proof: Vec<u8>,
+    /// Root of the run's tree once the epoch is part of it. Not sent: the contract computes its own, and the two are
+    /// compared.
+    pub root_after: Root,
+}
+
+/// Where the bundle of a run's first steps is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// Steps in the bundle.
+    pub size: TreeSize,
+    /// SHA-256 of its manifest.
+    pub manifest_digest: Digest,
+    /// SHA-1 infohash (BEP 3).
+    pub infohash_v1: [u8; 20],
+    /// SHA-256 infohash (BEP 52).
+    pub infohash_v2: Digest,
+}
+
+impl Client {
+    /// What a run is bound to; none if the contract does not know it.
+    ///
+    /// # Errors
+    /// If the node fails, or there is no such contract.
+    pub async fn run(
+        &self,
+        contract: Address,
+        run: RunId,
+    ) -> Result<Option<RunOnChain>, ChainError> {
+        let operation = "run";
+        let call = abi::runOfCall {
+            run: convert::run(run),
+        };
+        let Some(found) = known(
+            self.view(operation, contract, &call, BlockId::latest())
+                .await,
+        )?
+        else {
+            return Ok(None);
+        };
+        let parent = field(operation, found.parent)?;
+        Ok(Some(RunOnChain {
+            owner: convert::address_back(found.owner),
+            selector: Selector(found.selector.0),
+            genesis_state: field(operation, found.genesisState)?,
+            policy_digest: field(operation, found.policy)?,
+            parent: (parent != FieldElement::ZERO).then(|| parent.into()),
+        }))
+    }
+
+    /// The head of a run at the newest block; none if the contract does not know the run.
+    ///
+    /// Read at that block's hash, so a reorganisation in between cannot mix two histories; a block that vanished is
+    /// replaced by the then newest, once.
+    ///
+    /// # Errors
+    /// If the node fails, or there is no such contract.
+    pub async fn head(&self, contract: Address, run: RunId) -> Result<Option<Head>, ChainError> {
+        let block = self.latest_block().await?;
+        match self.head_at(contract, run, block).await {
+            Err(ChainError::Rpc { .. }) => {
+                let newer = self.latest_block().await?;
+                self.head_at(contract, run, newer).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// The head of a run at one block.
+    ///
+    /// # Errors
+    /// As [`Client::head`]; [`ChainError::Rpc`] if the block is not part of the chain any more.
+    pub async fn head_at(
+        &self,
+        contract: Address,
+        run: RunId,
+        block: BlockRef,
+    ) -> Result<Option<Head>, ChainError> {
+        let operation = "head";
+        let call = abi::headCall {
+            run: convert::run(run),
+        };
+        let at = BlockId::hash_canonical(B256::from(block.hash.0));
+        let Some(found) = known(self.view(operation, contract, &call, at).await)? else {
+            return Ok(None);
+        };
+        Ok(Some(Head {
+            root: Root(found.root.0),
+            state: field(operation, found.state)?,
+            counter: found.epoch,
+            size: TreeSize(found.steps),
+            anchored_at: found.anchoredAt,
+            finalized: found.finalized,
+            block,
+        }))
+    }
+
+    /// The registry that an anchor asks for verifiers.
+    ///
+    /// # Errors
+    /// If the node fails, or there is no such contract.
+    pub async fn registry_of(&self, contract: Address) -> Result<Address, ChainError> {
+        let registry = self
+            .view(
+                "registry",
+                contract,
+                &abi::registryCall {},
+                BlockId::latest(),
+            )
+            .await?;
+        Ok(convert::address_back(registry))
+    }
+
+    /// Whether the contract finds a step with these hashes under the run's root.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with `UnknownRun`.
+    pub async fn verify_inclusion(
+        &self,
+        contract: Address,
+        run: RunId,
+        step: ledger::StepIndex,
+        digest: FieldElement,
+        record_hash: Digest,
+        path: &[Digest],
+    ) -> Result<bool, ChainError> {
+        let call = abi::verifyInclusionCall {
+            run: convert::run(run),
+            step: step.0,
+            digest: convert::word(digest),
+            recordHash: convert::bytes32(record_hash.0),
+            path: path.iter().map(|hash| convert::bytes32(hash.0)).collect(),
+        };
+        self.view("verify inclusion", contract, &call, BlockId::latest())
+            .await
+    }
+}
+
+impl Writer {
+    /// The id of the run that this account registers with `salt`.
+    pub fn run_identity(&self, contract: Address, salt: Salt) -> RunIdentity {
+        RunIdentity {
+            chain_id: self.client().chain(),
+            contract,
+            owner: self.address(),
+            salt,
+        }
+    }
+
+    /// Registers a run unless it is registered with the same values.
+    ///
+    /// # Errors
+    /// [`ChainError::RegisteredOtherwise`]; [`ChainError::Reverted`] with `ParentNotFinal`, `ParentStateMismatch`,
+    /// `SelectorFrozen`.
+    pub async fn register_run(
+        &self,
+        contract: Address,
+        registration: &Registration,
+    ) -> Result<Outcome<(RunId, Option<Sent>)>, ChainError> {
+        let run = self.run_identity(contract, registration.salt).run_id();
+        if let Some(found) = self.client().run(contract, run).await? {
+            registration.compare(run, &found)?;
+            return Ok(Outcome::Already((run, None)));
+        }
+        let call = abi::registerRunCall {
+            salt: convert::bytes32(registration.salt.0),
+            selector: convert::selector(registration.selector),
+            genesisState: convert::word(registration.genesis_state),
+            policy: convert::word(registration.policy_digest),
+            parent: registration.parent.map(convert::run).unwrap_or_default(),
+        };
+        let receipt = self
+            .send("register run", contract, call.abi_encode())
+            .await?;
+        Ok(Outcome::Done((run, Some(Sent::from(&receipt)))))
+    }
+
+    /// Anchors an epoch unless the very same one is anchored, so that it can be repeated after an interruption between
+    /// the transaction and its record. `from_block` is where the search for an earlier transaction starts.
+    ///
+    /// # Errors
+    /// [`ChainError::AnchoredOtherwise`] if other content stands at this counter; [`ChainError::Reverted`] with
+    /// `EpochNotNext`, `NotSubmitter`, `ProofRejected`, `RunFinal`, `VerifierMissing`, `SelectorFrozen`, …
+    pub async fn anchor(
+        &self,
+        contract: Address,
+        submission: &EpochSubmission,
+        from_block: u64,
+    ) -> Result<Outcome<Anchor>, ChainError> {
+        let (client, run, counter) = (self.client(), submission.run, submission.epoch.counter());
+        let anchored = client
+            .head(contract, run)
+            .await?
+            .map_or(0, |head| head.counter);
+        if anchored >= counter {
+            let event = client
+                .epoch_event(contract, run, counter, from_block)
+                .await?
+                .ok_or(ChainError::EventMissing {
+                    run,
+                    counter,
+                    from_block,
+                })?;
+            submission.compare(&event)?;
+            let gas = client.gas_of(event.tx).await?;
+            return Ok(Outcome::Already(event.to_anchor(
+                client.chain(),
+                contract,
+                gas,
+            )));
+        }
+        let call = abi::anchorCall {
+            run: convert::run(run),
+            epoch: counter,
+            input: submission.to_input(),
+        };
+        let receipt = self.send("anchor", contract, call.abi_encode()).await?;
+        let sent = Sent::from(&receipt);
+        let event = receipt
+            .logs()
+            .iter()
+            .filter_map(|log| EpochEvent::from_log(contract, log))
+            .find(
+                |event| matches!(event, Ok(event) if event.run == run && event.counter == counter),
+            )
+            .ok_or(ChainError::EventMissing {
+                run,
+                counter,
+                from_block: sent.block,
+            })??;
+        submission.compare(&event)?;
+        Ok(Outcome::Done(event.to_anchor(
+            client.chain(),
+            contract,
+            sent.gas,
+        )))
+    }
+
+    /// Announces a bundle.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with `SizeNotAnchored` or `NotSubmitter`.
+    pub async fn announce(
+        &self,
+        contract: Address,
+        run: RunId,
+        bundle: &Announcement,
+    ) -> Result<Sent, ChainError> {
+        let call = abi::announceCall {
+            run: convert::run(run),
+            size: bundle.size.0,
+            manifestDigest: convert::bytes32(bundle.manifest_digest.0),
+            infohashV1: bundle.infohash_v1.into(),
+            infohashV2: convert::bytes32(bundle.infohash_v2.0),
+        };
+        Ok(Sent::from(
+            &self.send("announce", contract, call.abi_encode()).await?,
+        ))
+    }
+
+    /// Ends a run unless it has ended.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with `UnknownRun`, `NotOwner` or `NothingAnchored`.
+    pub async fn finalize(
+        &self,
+        contract: Address,
+        run: RunId,
+    ) -> Result<Outcome<Option<Sent>>, ChainError> {
+        if self
+            .client()
+            .head(contract, run)
+            .await?
+            .is_some_and(|head| head.finalized)
+        {
+            return Ok(Outcome::Already(None));
+        }
+        let call = abi::finalizeCall {
+            run: convert::run(run),
+        };
+        let receipt = self.send("finalize", contract, call.abi_encode()).await?;
+        Ok(Outcome::Done(Some(Sent::from(&receipt))))
+    }
+
+    /// Allows or forbids an account to anchor and announce.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with `UnknownRun` or `NotOwner`.
+    pub async fn set_submitter(
+        &self,
+        contract: Address,
+        run: RunId,
+        submitter: Address,
+        right: SubmitterRight,
+    ) -> Result<Sent, ChainError> {
+        let call = abi::setSubmitterCall {
+            run: convert::run(run),
+            submitter: convert::address(submitter),
+            allowed: right == SubmitterRight::Granted,
+        };
+        Ok(Sent::from(
+            &self
+                .send("set submitter", contract, call.abi_encode())
+                .await?,
+        ))
+    }
+}
+
+/// Whether an account may submit for a run's owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubmitterRight {
+    /// It may.
+    Granted,
+    /// It may not, or no longer.
+    Withdrawn,
+}
+
+impl Registration {
+    fn compare(&self, run: RunId, found: &RunOnChain) -> Result<(), ChainError> {
+        let parent =
+            |parent: Option<RunId>| parent.map_or_else(|| "none".to_owned(), |run| run.to_string());
+        let pairs = [
+            (
+                "selector",
+                self.selector.to_string(),
+                found.selector.to_string(),
+            ),
+            (
+                "genesis state",
+                self.genesis_state.to_string(),
+                found.genesis_state.to_string(),
+            ),
+            (
+                "policy",
+                self.policy_digest.to_string(),
+                found.policy_digest.to_string(),
+            ),
+            ("parent", parent(self.parent), parent(found.parent)),
+        ];
+        for (what, expected, got) in pairs {
+            if expected != got {
+                return Err(ChainError::RegisteredOtherwise {
+                    run,
+                    what,
+                    expected,
+                    got,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl EpochSubmission {
+    /// From an epoch's record, the A_t of its steps, and its proof.
+    pub fn new(record: &EpochRecord, record_hashes: Vec<Digest>, proof: Vec<u8>) -> Self {
+        Self {
+            run: record.run,
+            epoch: record.epoch,
+            state_out: record.state_out,
+            digests: record.digests.clone(),
+            record_hashes,
+            accumulator: record.accumulator,
+            proof,
+            root_after: record.root_after,
+        }
+    }
+
+    fn to_input(&self) -> abi::AnchorInput {
+        let limbs = self.accumulator.iter().flat_map(|limb| *limb.as_bytes());
+        abi::AnchorInput {
+            stateOut: convert::word(self.state_out),
+            digests: self.digests.iter().copied().map(convert::word).collect(),
+            recordHashes: self
+                .record_hashes
+                .iter()
+                .map(|hash| convert::bytes32(hash.0))
+                .collect(),
+            proof: limbs
+                .chain(self.proof.iter().copied())
+                .collect::<Vec<_>>()
+                .into(),
+        }
+    }
+
+    /// Refuses an event of other content; the proof itself is not in the event.
+    fn compare(&self, event: &EpochEvent) -> Result<(), ChainError> {
+        let differ = |what, expected: String, got: String| ChainError::AnchoredOtherwise {
+            run: self.run,
+            counter: event.counter,
+            what,
+            expected,
+            got,
+        };
+        let pairs = [
+            (
+                "number of steps",
+                self.digests.len().to_string(),
+                event.digests.len().to_string(),
+            ),
+            (
+                "state",
+                self.state_out.to_string(),
+                event.state_out.to_string(),
+            ),
+        ];
+        let digests = self.digests.iter().zip(&event.digests);
+        let digests = digests
+            .map(|(ours, theirs)| ("statement digest", ours.to_string(), theirs.to_string()));
+        let records = self.record_hashes.iter().zip(&event.record_hashes);
+        let records =
+            records.map(|(ours, theirs)| ("record hash", ours.to_string(), theirs.to_string()));
+        // Last, as any of the above changes it too; alone, it tells of an earlier epoch that differs.
+        let root = [("root", self.root_after.to_string(), event.root.to_string())];
+        let mut all = pairs.into_iter().chain(digests).chain(records).chain(root);
+        all.find(|(_, expected, got)| expected != got)
+            .map_or(Ok(()), |(what, expected, got)| {
+                Err(differ(what, expected, got))
+            })
+    }
+}
+
+/// `UnknownRun` is an answer, not a failure.
+fn known<T>(answer: Result<T, ChainError>) -> Result<Option<T>, ChainError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(ChainError::Reverted { revert, .. }) if revert.name() == Some("UnknownRun") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) fn field(
+    operation: &'static str,
+    word: alloy::primitives::U256,
+) -> Result<FieldElement, ChainError> {
+    convert::word_back(word).map_err(|error| ChainError::Answer {
+        operation,
+        reason: error.to_string(),
+    })
+}

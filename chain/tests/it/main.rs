@@ -1,0 +1,10 @@
+//! The crate against a real node: `anvil`, one for each test.
+
+mod support;
+
+mod anchoring;
+mod deployment;
+mod faults;
+mod history;
+mod lineage;
+mod reverts;

@@ -1,0 +1,235 @@
+//! Keys of the step circuit, and the one place where a step proof is made or verified with halo2.
+
+use halo2_proofs::{
+    halo2curves::bn256::{Bn256, Fr, G1Affine},
+    plonk::{Error as PlonkError, ProvingKey, VerifyingKey, create_proof, keygen_pk, keygen_vk, verify_proof},
+    poly::{
+        commitment::Params as _,
+        kzg::{
+            commitment::{KZGCommitmentScheme, ParamsKZG},
+            multiopen::{ProverSHPLONK, VerifierSHPLONK},
+            strategy::SingleStrategy,
+        },
+    },
+    transcript::TranscriptWriterBuffer,
+};
+use rand_core::{CryptoRng, RngCore};
+
+use ledger::ChunkCommitments;
+
+use crate::convert::{ConvertError, from_g1};
+use crate::linked::{ColumnSeed, LinkedRng};
+use crate::poseidon::PoseidonTranscript;
+use crate::step::circuit::StepCircuit;
+use crate::step::gate::N_INSTANCES;
+use crate::step::shape::{ShapeError, StepShape};
+use crate::step::witness::StepWitness;
+
+/// Unconstrained rows that must remain beyond all openings of a linked column in its two proofs.
+pub const LINK_MARGIN: usize = 2;
+
+/// Failures around keys and proofs of the step circuit.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepError {
+    /// The shape is not usable.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The SRS has another size than the shape.
+    #[error("srs has k = {got}, the step circuit needs k = {expected}")]
+    SrsSize {
+        /// k of the shape.
+        expected: u32,
+        /// k of the SRS.
+        got: u32,
+    },
+    /// Too few blinding rows for a column that is opened in two proofs.
+    #[error("linked columns have {rows} blinding rows, two proofs open them {openings} times (margin {LINK_MARGIN})")]
+    Blinding {
+        /// Unconstrained random rows.
+        rows: usize,
+        /// Openings in both proofs, the commitment included.
+        openings: usize,
+    },
+    /// The proof is shorter or longer than proofs of this key.
+    #[error("step proof has {got} bytes, expected {expected}")]
+    ProofLength {
+        /// Length of proofs of this key.
+        expected: usize,
+        /// Length found.
+        got: usize,
+    },
+    /// The proof does not verify for these instances under this key.
+    #[error("step proof refused: {0}")]
+    Refused(String),
+    /// A commitment is not usable.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// halo2 could not make the proof or key.
+    #[error("halo2: {0}")]
+    Plonk(#[from] PlonkError),
+}
+
+/// Verifying key of a step circuit with its shape.
+#[derive(Clone, Debug)]
+pub struct StepVerifyingKey {
+    shape: StepShape,
+    vk: VerifyingKey<G1Affine>,
+}
+
+/// Proving key of a step circuit with its shape.
+#[derive(Debug)]
+pub struct StepProvingKey {
+    shape: StepShape,
+    pk: ProvingKey<G1Affine>,
+}
+
+fn check_srs(params: &ParamsKZG<Bn256>, shape: &StepShape) -> Result<(), StepError> {
+    shape.check()?;
+    if params.k() != shape.k {
+        return Err(StepError::SrsSize { expected: shape.k, got: params.k() });
+    }
+    Ok(())
+}
+
+/// Checks that the blinding rows of linked columns outnumber all their openings (spec `commitment`, "Counting").
+///
+/// Each of the two proofs evaluates a state column at three rotations and once more inside the multi-opening; the
+/// shared commitment counts once.
+fn check_blinding(vk: &VerifyingKey<G1Affine>) -> Result<(), StepError> {
+    let cs = vk.cs();
+    let rotations = |column: usize| cs.advice_queries().iter().filter(|(c, _)| c.index() == column).count();
+    let openings = (0..2).map(|column| rotations(column) + 1).sum::<usize>() + 1;
+    let rows = cs.blinding_factors();
+    if rows < openings + LINK_MARGIN {
+        return Err(StepError::Blinding { rows, openings });
+    }
+    Ok(())
+}
+
+impl StepVerifyingKey {
+    /// Generates the key. Deterministic in shape and SRS.
+    ///
+    /// Errors: [`StepError::SrsSize`], [`StepError::Shape`], [`StepError::Blinding`].
+    pub fn generate(params: &ParamsKZG<Bn256>, shape: &StepShape) -> Result<Self, StepError> {
+        check_srs(params, shape)?;
+        let vk = keygen_vk(params, &StepCircuit::keygen(shape.clone()))?;
+        check_blinding(&vk)?;
+        Ok(Self { shape: shape.clone(), vk })
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &StepShape {
+        &self.shape
+    }
+
+    /// halo2's key.
+    pub fn inner(&self) -> &VerifyingKey<G1Affine> {
+        &self.vk
+    }
+
+    /// Digest of the key: halo2's `transcript_repr`, the first thing every proof's transcript absorbs.
+    pub fn digest(&self) -> Fr {
+        self.vk.transcript_repr()
+    }
+
+    /// Length of a proof in bytes: 32 for each point and scalar.
+    pub fn proof_len(&self) -> usize {
+        let cs = self.vk.cs();
+        let points = cs.num_advice_columns() + (cs.degree() - 1) + 1 + 2;
+        let scalars = cs.advice_queries().len() + cs.fixed_queries().len() + 1;
+        32 * (points + scalars)
+    }
+
+    /// Blinding rows of each advice column, the unusable row included.
+    pub fn blinding_rows(&self) -> usize {
+        self.vk.cs().blinding_factors() + 1
+    }
+
+    /// Verifies one step proof.
+    ///
+    /// Errors: [`StepError::ProofLength`], [`StepError::Refused`].
+    pub fn verify(
+        &self,
+        params: &ParamsKZG<Bn256>,
+        instances: &[Fr; N_INSTANCES],
+        proof: &[u8],
+    ) -> Result<(), StepError> {
+        self.check_length(proof)?;
+        let mut transcript = PoseidonTranscript::new(proof);
+        let strategy = SingleStrategy::new(params);
+        verify_proof::<KZGCommitmentScheme<Bn256>, VerifierSHPLONK<'_, Bn256>, _, _, SingleStrategy<'_, Bn256>>(
+            params,
+            &self.vk,
+            strategy,
+            &[&[instances]],
+            &mut transcript,
+        )
+        .map_err(|e| StepError::Refused(e.to_string()))
+    }
+
+    /// The commitments of a proof: its first three points.
+    ///
+    /// Errors: [`StepError::ProofLength`], [`StepError::Refused`] if they are not curve points.
+    pub fn points(&self, proof: &[u8]) -> Result<ChunkCommitments, StepError> {
+        use halo2_proofs::transcript::TranscriptRead;
+        self.check_length(proof)?;
+        let mut transcript = PoseidonTranscript::new(proof);
+        let mut next = || {
+            let point = transcript.read_point().map_err(|e| StepError::Refused(e.to_string()))?;
+            Ok::<_, StepError>(from_g1(&point)?)
+        };
+        Ok(ChunkCommitments { input: next()?, output: next()?, gradient: next()? })
+    }
+
+    fn check_length(&self, proof: &[u8]) -> Result<(), StepError> {
+        let expected = self.proof_len();
+        if proof.len() != expected {
+            return Err(StepError::ProofLength { expected, got: proof.len() });
+        }
+        Ok(())
+    }
+}
+
+impl StepProvingKey {
+    /// Generates the key. Deterministic in shape and SRS.
+    ///
+    /// Errors: as [`StepVerifyingKey::generate`].
+    pub fn generate(params: &ParamsKZG<Bn256>, shape: &StepShape) -> Result<Self, StepError> {
+        let vk = StepVerifyingKey::generate(params, shape)?;
+        let pk = keygen_pk(params, vk.vk, &StepCircuit::keygen(shape.clone()))?;
+        Ok(Self { shape: shape.clone(), pk })
+    }
+
+    /// The verifying key.
+    pub fn verifying_key(&self) -> StepVerifyingKey {
+        StepVerifyingKey { shape: self.shape.clone(), vk: self.pk.get_vk().clone() }
+    }
+
+    /// Proves one chunk of one step; the state columns are blinded from their seeds, all else from `rng`.
+    ///
+    /// Errors: [`StepError::Plonk`], [`StepError::SrsSize`]. A false witness yields a proof that does not verify.
+    pub fn prove(
+        &self,
+        params: &ParamsKZG<Bn256>,
+        witness: StepWitness,
+        instances: &[Fr; N_INSTANCES],
+        seeds: (&ColumnSeed, &ColumnSeed),
+        rng: impl RngCore + CryptoRng,
+    ) -> Result<Vec<u8>, StepError> {
+        check_srs(params, &self.shape)?;
+        let circuit = StepCircuit::new(self.shape.clone(), std::sync::Arc::new(witness));
+        let blinding_rows = self.pk.get_vk().cs().blinding_factors() + 1;
+        let rng = LinkedRng::new(blinding_rows, seeds.0, seeds.1, rng);
+        let mut transcript = PoseidonTranscript::new(Vec::new());
+        create_proof::<KZGCommitmentScheme<Bn256>, ProverSHPLONK<'_, Bn256>, _, _, _, _>(
+            params,
+            &self.pk,
+            &[circuit],
+            &[&[instances]],
+            rng,
+            &mut transcript,
+        )?;
+        Ok(transcript.finalize())
+    }
+}

@@ -1,0 +1,9 @@
+//! Integration tests of `circuits`, one module for each property.
+
+mod completeness;
+mod golden;
+mod linking;
+mod reference_vectors;
+mod soundness;
+mod support;
+mod tampering;

@@ -1,0 +1,96 @@
+//! The commands; one file each.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::home::Home;
+use crate::output::Output;
+
+mod aggregate;
+mod anchor;
+mod check_weights;
+mod deploy;
+mod keys;
+mod open;
+mod srs;
+mod status;
+mod train;
+mod verifier;
+mod verify;
+
+/// Options of every command.
+#[derive(Args)]
+pub struct Global {
+    /// Print one JSON document instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress bars and remarks.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Directory of reference strings, keys and private states.
+    #[arg(long, global = true, env = "CAIRN_HOME", default_value = ".cairn")]
+    pub home: PathBuf,
+    /// Which reference string: `dev` (development, not secure) or the label of an imported one.
+    #[arg(long, global = true, default_value = "dev", value_name = "LABEL")]
+    pub srs: String,
+}
+
+impl Global {
+    /// The home directory.
+    pub fn home<'o>(&self, out: &'o Output) -> anyhow::Result<Home<'o>> {
+        Home::new(&self.home, &self.srs, out)
+    }
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Structured reference strings: make the development one, import a ceremony's, list.
+    #[command(subcommand)]
+    Srs(srs::Srs),
+    /// Generate the keys of a circuit and print their digests.
+    Keys(keys::Keys),
+    /// Train a model with the reference trainer and prove every step.
+    Train(train::Train),
+    /// Check a run: log, proofs, links, epochs and, with --rpc, the chain.
+    Verify(verify::Verify),
+    /// Aggregate the finished epochs of a run.
+    Aggregate(aggregate::Aggregate),
+    /// Generate the Solidity verifier of a run's epochs.
+    Verifier(verifier::Verifier),
+    /// Deploy the contracts and the verifier of a run.
+    Deploy(deploy::Deploy),
+    /// Register a run, anchor its epochs, finalize it.
+    Anchor(anchor::Anchor),
+    /// Show where a run stands.
+    Status(status::Status),
+    /// Write the weights and the opening of one state, to be given to a buyer.
+    Open(open::Open),
+    /// Check that weights and an opening are the state of a run at a step.
+    CheckWeights(check_weights::CheckWeights),
+}
+
+impl Command {
+    /// Runs the command.
+    pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
+        match self {
+            Self::Srs(c) => c.run(global, out),
+            Self::Keys(c) => c.run(global, out),
+            Self::Train(c) => c.run(global, out),
+            Self::Verify(c) => c.run(global, out),
+            Self::Aggregate(c) => c.run(global, out),
+            Self::Verifier(c) => c.run(global, out),
+            Self::Deploy(c) => c.run(global, out),
+            Self::Anchor(c) => c.run(global, out),
+            Self::Status(c) => c.run(global, out),
+            Self::Open(c) => c.run(global, out),
+            Self::CheckWeights(c) => c.run(global, out),
+        }
+    }
+}
+
+/// Runs asynchronous work of one command.
+pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Runtime::new()?.block_on(work)
+}

@@ -1,0 +1,376 @@
+//! `cairn train`.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Context;
+use circuits::convert::from_fr;
+use circuits::digest::{policy_digest, step_digest};
+use circuits::linked::RunSecret;
+use circuits::opening::chunk_len;
+use circuits::step::shape::StepShape;
+use clap::{Args, ValueEnum};
+use ledger::{
+    Address, ChainId, Dataset, Decimal, EpochLen, NumberFormat, Policy, Rule, RunDescription, RunIdentity, Salt,
+    SrsLabel, StepIndex, StepMeta, canonical::V1,
+};
+use prover::data::{FeatureMax, LabelledData, Seed};
+use prover::state_file;
+use prover::step::{Seeds, StepProver};
+use prover::train::{GradientScale, HyperValues, Lineage, Mlp, Subset, TrainConfig, Trainer};
+use rand_core::{OsRng, RngCore};
+use serde::Serialize;
+use store::{PrivateDir, RunWriter, StepDraft};
+
+use crate::cmd::Global;
+use crate::output::Output;
+use crate::progress;
+use crate::run::{NOTE_EPOCH_K, NOTE_SHAPE};
+
+/// Optimizers of the reference trainer.
+#[derive(Clone, Copy, ValueEnum)]
+enum Optimizer {
+    /// Adam: AdamW with weight decay 0.
+    Adam,
+    /// AdamW.
+    Adamw,
+    /// SGD with momentum.
+    Sgd,
+}
+
+/// Train a multi-layer perceptron and prove every step.
+///
+/// Repeating the command continues where the last one stopped, also after a kill: give the same --salt or --continue.
+///
+/// Example: cairn train --data testdata/digits.csv.gz --steps 8 --epoch-size 4 --artifacts artifacts
+#[derive(Args)]
+pub struct Train {
+    /// CSV, may be gzipped: features, then the label.
+    #[arg(long)]
+    data: PathBuf,
+    /// Largest feature value; features are divided by it.
+    #[arg(long, default_value_t = 16.0)]
+    feature_max: f64,
+    /// Sizes of the hidden layers.
+    #[arg(long, value_delimiter = ',', default_value = "32")]
+    hidden: Vec<usize>,
+    /// Update rule.
+    #[arg(long, value_enum, default_value = "adam")]
+    optimizer: Optimizer,
+    /// Learning rate.
+    #[arg(long, default_value_t = 0.003)]
+    lr: f64,
+    /// Largest learning rate that the policy allows; the learning rate if not given.
+    #[arg(long)]
+    lr_max: Option<f64>,
+    /// Momentum of SGD.
+    #[arg(long, default_value_t = 0.9)]
+    momentum: f64,
+    /// Weight decay; 0 for adam.
+    #[arg(long, default_value_t = 0.0)]
+    weight_decay: f64,
+    /// Number of steps of the run in all.
+    #[arg(long, default_value_t = 8)]
+    steps: u64,
+    /// Rows per step.
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    /// Seed of initial weights, split and batches.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// log2 of the factor of the loss, see docs/fidelity.md.
+    #[arg(long, default_value_t = 6)]
+    loss_scale_log2: u32,
+    /// Chunks per step.
+    #[arg(long, default_value_t = 1)]
+    chunks: u32,
+    /// Steps per epoch, a power of two.
+    #[arg(long, default_value_t = 4)]
+    epoch_size: u64,
+    /// k of the epoch circuit.
+    #[arg(long, default_value_t = 20)]
+    epoch_k: u32,
+    /// k of the step circuit; chosen if not given.
+    #[arg(long)]
+    step_k: Option<u32>,
+    /// Directory that run directories are made in.
+    #[arg(long, default_value = "artifacts")]
+    artifacts: PathBuf,
+    /// Chain that the run will be anchored on.
+    #[arg(long, default_value_t = 31337)]
+    chain_id: u64,
+    /// RunAnchor that the run will be anchored in.
+    #[arg(long, default_value = "0x0000000000000000000000000000000000000000")]
+    contract: Address,
+    /// Account that will register the run.
+    #[arg(long, default_value = "0x0000000000000000000000000000000000000000")]
+    owner: Address,
+    /// Salt of the run id, 32 bytes of hex; random if not given.
+    #[arg(long)]
+    salt: Option<Salt>,
+    /// Train only: no proofs, no run directory; prints the accuracy.
+    #[arg(long)]
+    no_prove: bool,
+}
+
+#[derive(Serialize)]
+struct Trained {
+    run: Option<String>,
+    run_dir: Option<PathBuf>,
+    params: usize,
+    steps: u64,
+    loss: Option<f64>,
+    test_accuracy: f64,
+    train_accuracy: f64,
+    step_k: Option<u32>,
+    step_columns: Option<usize>,
+    step_shape: Option<String>,
+    step_prove_ms: Vec<u64>,
+    step_proof_bytes: usize,
+    step_verify_ms: f64,
+    peak_rss_bytes: u64,
+    srs: Option<String>,
+}
+
+impl Train {
+    fn config(&self, data: &LabelledData) -> anyhow::Result<TrainConfig> {
+        let rule = match self.optimizer {
+            Optimizer::Adam | Optimizer::Adamw => Rule::AdamW,
+            Optimizer::Sgd => Rule::Sgd,
+        };
+        let values = match self.optimizer {
+            Optimizer::Adam => HyperValues::adam(self.lr),
+            Optimizer::Adamw => HyperValues { weight_decay: self.weight_decay, ..HyperValues::adam(self.lr) },
+            Optimizer::Sgd => {
+                HyperValues { weight_decay: self.weight_decay, ..HyperValues::sgd(self.lr, self.momentum) }
+            }
+        };
+        let gradient_scale = GradientScale::new(self.loss_scale_log2)?;
+        let sizes: Vec<usize> = std::iter::once(data.n_features())
+            .chain(self.hidden.iter().copied())
+            .chain(std::iter::once(data.n_classes()))
+            .collect();
+        Ok(TrainConfig {
+            model: Mlp::new(&sizes)?,
+            rule,
+            hyper: values.quantize(rule, gradient_scale)?,
+            gradient_scale,
+            batch_size: self.batch,
+            seed: Seed(self.seed),
+        })
+    }
+
+    /// Runs the command.
+    pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
+        let data = LabelledData::read(&self.data, FeatureMax(self.feature_max))
+            .with_context(|| format!("dataset {}", self.data.display()))?;
+        let config = self.config(&data)?;
+        let trained =
+            if self.no_prove { self.train_only(out, config, &data)? } else { self.prove(global, out, config, &data)? };
+        out.result(&trained, |t| {
+            let proved = match (&t.run, &t.run_dir) {
+                (Some(run), Some(dir)) => format!(
+                    "run {run}\ndirectory {}\n{} steps proved; gradient honesty, data quality and bias are not proved\n",
+                    dir.display(),
+                    t.steps
+                ),
+                _ => format!("{} steps, not proved\n", t.steps),
+            };
+            format!(
+                "{proved}{} parameters, loss {:.4}, accuracy {:.1} % (test), {:.1} % (train)",
+                t.params,
+                t.loss.unwrap_or(f64::NAN),
+                100.0 * t.test_accuracy,
+                100.0 * t.train_accuracy
+            )
+        })
+    }
+
+    fn train_only(&self, out: &Output, config: TrainConfig, data: &LabelledData) -> anyhow::Result<Trained> {
+        let params = config.model.n_params();
+        let mut trainer = Trainer::new(config, data)?;
+        let bar = progress::bar(out, self.steps, "training");
+        let mut loss = None;
+        for _ in 0..self.steps {
+            loss = Some(trainer.advance()?.loss);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(Trained {
+            run: None,
+            run_dir: None,
+            params,
+            steps: self.steps,
+            loss,
+            test_accuracy: trainer.accuracy(Subset::Test),
+            train_accuracy: trainer.accuracy(Subset::Train),
+            step_k: None,
+            step_columns: None,
+            step_shape: None,
+            step_prove_ms: Vec::new(),
+            step_proof_bytes: 0,
+            step_verify_ms: 0.0,
+            peak_rss_bytes: peak_rss(),
+            srs: None,
+        })
+    }
+
+    fn prove(
+        &self,
+        global: &Global,
+        out: &Output,
+        config: TrainConfig,
+        data: &LabelledData,
+    ) -> anyhow::Result<Trained> {
+        let home = global.home(out)?;
+        let n_params = config.model.n_params();
+        let per_chunk = chunk_len(n_params, self.chunks as usize);
+        let shape = match self.step_k {
+            None => StepShape::choose(config.rule, per_chunk, 20)?,
+            Some(k) => StepShape::choose_at(config.rule, per_chunk, k)?,
+        };
+        let (srs, key) = home.step_key(&shape)?;
+        let verifying_key = key.verifying_key();
+        if !srs.info().secure {
+            out.note(format!("{} (fine for trying out, worthless as evidence)", srs::dev::DISCLAIMER));
+        }
+        let policy = Policy {
+            rule: config.rule,
+            beta1: config.hyper.beta1,
+            beta2: config.hyper.beta2,
+            eps: config.hyper.eps,
+            weight_decay: config.hyper.weight_decay,
+            lr_max: match self.lr_max {
+                Some(lr) => HyperValues { lr, ..HyperValues::adam(lr) }.quantize(Rule::AdamW, GradientScale::ONE)?.lr,
+                None => config.hyper.lr,
+            },
+            format: NumberFormat::Q24,
+            n_params: n_params as u64,
+            n_chunks: self.chunks,
+            layout_digest: config.model.layout().digest()?,
+            step_key_digest: from_fr(&verifying_key.digest()),
+        };
+        let salt = self.salt.unwrap_or_else(|| {
+            let mut salt = [0; 32];
+            OsRng.fill_bytes(&mut salt);
+            Salt(salt)
+        });
+        let identity =
+            RunIdentity { chain_id: ChainId(self.chain_id), contract: self.contract, owner: self.owner, salt };
+        let run = identity.run_id();
+        let private = PrivateDir::open_or_create(&home.private(), &self.artifacts, run)?;
+        let secret = match private.secret()? {
+            Some(secret) => secret,
+            None => {
+                let mut bytes = [0; 32];
+                OsRng.fill_bytes(&mut bytes);
+                private.create_secret(&store::RunSecret::new(bytes))?;
+                store::RunSecret::new(bytes)
+            }
+        };
+        let seeds = Seeds { secret: RunSecret(*secret.expose()), genesis: None };
+        let prover = StepProver::new(srs.params(), &key, policy, run, false, seeds)?;
+        let mut trainer = Trainer::new(config.clone(), data)?;
+        let (_, genesis_state) = prover.commit(0, trainer.state())?;
+        let digest = ledger::Digest(srs.info().digest.0);
+        let description = RunDescription {
+            dataset: Some(Dataset {
+                digest: data.digest(),
+                name: self.data.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
+            }),
+            epoch_len: EpochLen::try_from(self.epoch_size).map_err(|e| anyhow::anyhow!("--epoch-size: {e}"))?,
+            genesis_state,
+            identity,
+            layout: config.model.layout().clone(),
+            notes: [
+                (NOTE_SHAPE, shape.to_string()),
+                (NOTE_EPOCH_K, self.epoch_k.to_string()),
+                ("model", format!("mlp {:?}", config.model.sizes())),
+                ("batch_size", self.batch.to_string()),
+                ("loss_scale_log2", self.loss_scale_log2.to_string()),
+                ("not_proved", "gradient honesty, data quality, bias".to_owned()),
+            ]
+            .map(|(k, v)| (k.to_owned(), v))
+            .into(),
+            parent: None,
+            policy,
+            policy_digest: policy_digest(&policy),
+            run,
+            srs: if srs.info().secure {
+                SrsLabel::ceremony(srs.info().label.as_str(), digest)
+            } else {
+                SrsLabel::development(digest)
+            },
+            v: V1,
+        };
+        let sealed = description.seal()?;
+        let (mut writer, recovery) = RunWriter::create(&self.artifacts, &sealed)?;
+        if !recovery.is_clean() {
+            out.note(format!("repaired after an interruption: {recovery:?}"));
+        }
+        let done = writer.log().size().0;
+        if done > 0 {
+            out.note(format!("continuing after {done} steps"));
+            let state = state_file::decode(&private.read_state(StepIndex(done))?)
+                .with_context(|| format!("private state {done}"))?;
+            trainer = Trainer::resume(config, data, Lineage::Fresh, state, StepIndex(done))?;
+        } else {
+            private.write_state(StepIndex(0), &state_file::encode(trainer.state())?)?;
+        }
+        let bar = progress::bar(out, self.steps, "training and proving");
+        bar.set_position(done);
+        let (mut prove_ms, mut loss, mut proof_bytes, mut verify_ms) = (Vec::new(), None, 0, 0.0);
+        while trainer.step_index().0 < self.steps {
+            let step = trainer.advance()?;
+            let start = Instant::now();
+            let proved = prover.prove(step.step, &step.before, &step.hyper, &step.gradient, &mut |_, _| bar.tick())?;
+            let ms = start.elapsed().as_millis() as u64;
+            let start = Instant::now();
+            circuits::claim::verify_step(&verifying_key, srs.params(), &policy, &proved.statement, &proved.proofs)?;
+            verify_ms = start.elapsed().as_secs_f64() * 1e3;
+            anyhow::ensure!(proved.next == step.after, "step {}: trainer and prover disagree on the next state", step.step);
+            // The state is on disk before the step that leads to it is in the log.
+            private.write_state(StepIndex(step.step.0 + 1), &state_file::encode(&proved.next)?)?;
+            let meta = StepMeta { loss: Some(Decimal::from_f64(step.loss)?), prove_ms: Some(ms), ..StepMeta::default() };
+            let draft = StepDraft {
+                digest: step_digest(&proved.statement)?,
+                state_out: proved.state_out,
+                statement: proved.statement,
+                meta,
+            };
+            writer.append_step(draft, &proved.proofs)?;
+            prove_ms.push(ms);
+            loss = Some(step.loss);
+            proof_bytes = proved.proofs.iter().map(Vec::len).sum();
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        writer.write_manifest()?;
+        let cs = verifying_key.inner().cs();
+        Ok(Trained {
+            run: Some(run.to_string()),
+            run_dir: Some(writer.dir().path().to_owned()),
+            params: n_params,
+            steps: writer.log().size().0,
+            loss,
+            test_accuracy: trainer.accuracy(Subset::Test),
+            train_accuracy: trainer.accuracy(Subset::Train),
+            step_k: Some(shape.k),
+            step_columns: Some(cs.num_advice_columns()),
+            step_shape: Some(shape.to_string()),
+            step_prove_ms: prove_ms,
+            step_proof_bytes: proof_bytes,
+            step_verify_ms: verify_ms,
+            peak_rss_bytes: peak_rss(),
+            srs: Some(if srs.info().secure { srs.info().label.to_string() } else { srs::dev::DISCLAIMER.to_owned() }),
+        })
+    }
+}
+
+/// Peak resident memory of this process in bytes, 0 where the system does not tell.
+pub fn peak_rss() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|l| l.split_whitespace().next()).and_then(|n| n.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}

@@ -1,0 +1,78 @@
+//! `cairn verifier`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use verifier_gen::{Compiled, VerifierSource};
+
+use crate::cmd::Global;
+use crate::home::Home;
+use crate::output::Output;
+use crate::run::{epoch_shape, open, step_key};
+
+/// Generate the Solidity verifier of a run's epochs and, with --solc, its bytecode.
+///
+/// Example: cairn verifier --run DIR --out Verifier.sol --solc .cache/tools/bin/solc
+#[derive(Args)]
+pub struct Verifier {
+    /// Run directory.
+    #[arg(long = "run", value_name = "DIR")]
+    dir: PathBuf,
+    /// Steps per epoch; the run's if not given.
+    #[arg(long)]
+    epoch_size: Option<usize>,
+    /// Where the source goes.
+    #[arg(long)]
+    out: PathBuf,
+    /// A solc that speaks --standard-json; writes creation code as hex beside the source.
+    #[arg(long)]
+    solc: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    source: PathBuf,
+    key_digest: String,
+    verifier_bytes: Option<usize>,
+    bytecode: Option<PathBuf>,
+}
+
+/// Generates the verifier of a run's epochs of `n_steps`.
+pub fn generate(home: &Home<'_>, run: &ledger::RunDescription, n_steps: usize) -> anyhow::Result<VerifierSource> {
+    let (step_srs, key) = step_key(home, run)?;
+    let (srs, epoch_key) = home.epoch_verifying_key((&step_srs, &key), &epoch_shape(run, n_steps)?)?;
+    let command = format!("cairn verifier --epoch-size {n_steps}");
+    Ok(verifier_gen::generate(srs.params(), epoch_key.inner(), epoch_key.n_instances(), &command)?)
+}
+
+/// Compiles and says which compiler was used when it fails.
+pub fn compile(solc: &std::path::Path, source: &VerifierSource) -> anyhow::Result<Compiled> {
+    verifier_gen::compile(solc, &source.solidity).with_context(|| format!("compile with {}", solc.display()))
+}
+
+impl Verifier {
+    /// Runs the command.
+    pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
+        let home = global.home(out)?;
+        let dir = open(&self.dir)?;
+        let run = dir.run().description();
+        let n_steps = self.epoch_size.unwrap_or(run.epoch_len.steps() as usize);
+        let source = generate(&home, run, n_steps)?;
+        std::fs::write(&self.out, &source.solidity).with_context(|| format!("write {}", self.out.display()))?;
+        let (mut verifier_bytes, mut bytecode) = (None, None);
+        if let Some(solc) = &self.solc {
+            let compiled = compile(solc, &source)?;
+            let path = self.out.with_extension("hex");
+            std::fs::write(&path, hex::encode(&compiled.creation)).with_context(|| format!("write {}", path.display()))?;
+            verifier_bytes = Some(compiled.runtime.len());
+            bytecode = Some(path);
+        }
+        let report = Report { source: self.out, key_digest: source.key_digest, verifier_bytes, bytecode };
+        out.result(&report, |r| {
+            let size = r.verifier_bytes.map_or_else(String::new, |n| format!(", {n} bytes of runtime code"));
+            format!("{} for key {}{size}", r.source.display(), r.key_digest)
+        })
+    }
+}

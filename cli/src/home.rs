@@ -1,0 +1,137 @@
+//! The cache of reference strings and keys, and the private directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use aggregator::{EpochProvingKey, EpochShape, EpochVerifyingKey};
+use anyhow::Context;
+use circuits::convert::from_fr;
+use circuits::keys::{StepProvingKey, StepVerifyingKey};
+use circuits::step::shape::StepShape;
+use srs::{Srs, SrsCache, SrsLabel, SrsSize};
+use store::{ArtifactCache, CacheKey};
+
+use crate::output::Output;
+use crate::progress;
+
+/// Everything that can be made again, and secrets.
+pub struct Home<'o> {
+    root: PathBuf,
+    label: SrsLabel,
+    out: &'o Output,
+}
+
+impl<'o> Home<'o> {
+    /// `root` is created when something is stored. `label`: which SRS, `dev` for the development one.
+    pub fn new(root: &Path, label: &str, out: &'o Output) -> anyhow::Result<Self> {
+        let label = label.parse().with_context(|| format!("--srs {label}"))?;
+        Ok(Self { root: root.to_owned(), label, out })
+    }
+
+    /// Directory of run secrets and optimizer states.
+    pub fn private(&self) -> PathBuf {
+        self.root.join("private")
+    }
+
+    /// The cache of reference strings.
+    pub fn srs_cache(&self) -> SrsCache {
+        SrsCache::new(self.root.join("srs"))
+    }
+
+    /// The reference string of size `k`.
+    pub fn srs(&self, k: u32) -> anyhow::Result<Srs> {
+        let size = SrsSize::new(k)?;
+        let cache = self.srs_cache();
+        let fresh = !cache.contains(&self.label, size);
+        let spinner = fresh.then(|| progress::spinner(self.out, &format!("reference string k = {k}"), None));
+        let srs = cache.get(&self.label, size, &srs::silent).with_context(|| format!("srs {} k = {k}", self.label))?;
+        if let Some(spinner) = spinner {
+            spinner.finish_and_clear();
+        }
+        Ok(srs)
+    }
+
+    /// Step proving key; generated each time, it takes seconds.
+    pub fn step_key(&self, shape: &StepShape) -> anyhow::Result<(Srs, StepProvingKey)> {
+        let srs = self.srs(shape.k)?;
+        let spinner = progress::spinner(self.out, "step key", None);
+        let key = StepProvingKey::generate(srs.params(), shape)?;
+        spinner.finish_and_clear();
+        Ok((srs, key))
+    }
+
+    /// Step verifying key.
+    pub fn step_verifying_key(&self, shape: &StepShape) -> anyhow::Result<(Srs, StepVerifyingKey)> {
+        let srs = self.srs(shape.k)?;
+        let key = StepVerifyingKey::generate(srs.params(), shape)?;
+        Ok((srs, key))
+    }
+
+    fn cache(&self) -> anyhow::Result<ArtifactCache> {
+        let dir = self.root.join("keys");
+        ArtifactCache::open(&dir).with_context(|| format!("key cache {}", dir.display()))
+    }
+
+    fn epoch_cache_key(&self, step_key: &StepVerifyingKey, shape: &EpochShape, kind: &str) -> anyhow::Result<CacheKey> {
+        let digest = from_fr(&step_key.digest()).to_string();
+        let digest = digest.trim_start_matches("0x").chars().take(16).collect::<String>();
+        let EpochShape { n_steps, n_chunks, k } = shape;
+        Ok(CacheKey::new(format!("epoch-{}-{digest}-n{n_steps}-c{n_chunks}-k{k}.{kind}", self.label))?)
+    }
+
+    /// Epoch proving key, from the cache or generated and stored.
+    pub fn epoch_key(&self, step: (&Srs, &StepVerifyingKey), shape: &EpochShape) -> anyhow::Result<(Srs, EpochProvingKey)> {
+        let srs = self.srs(shape.k)?;
+        let cache = self.cache()?;
+        let name = self.epoch_cache_key(step.1, shape, "pk")?;
+        let spinner = progress::spinner(self.out, "loading epoch key", None);
+        let found = cache.read(&name, |mut input| {
+            EpochProvingKey::read(&mut input, step.0.params(), step.1).map_err(std::io::Error::other)
+        });
+        spinner.finish_and_clear();
+        match found {
+            Ok(Some(key)) => return Ok((srs, key)),
+            Ok(None) => {}
+            // A damaged file is worth a new key, not a failure.
+            Err(error) => self.out.note(format!("{error}; making the key again")),
+        }
+        let key = self.timed("epoch key", || EpochProvingKey::generate(srs.params(), step.0.params(), step.1, shape))??;
+        cache.put(&name, |mut out| key.write(&mut out).map_err(std::io::Error::other))?;
+        Ok((srs, key))
+    }
+
+    /// Epoch verifying key, from the cache or generated and stored.
+    pub fn epoch_verifying_key(
+        &self,
+        step: (&Srs, &StepVerifyingKey),
+        shape: &EpochShape,
+    ) -> anyhow::Result<(Srs, EpochVerifyingKey)> {
+        let srs = self.srs(shape.k)?;
+        let cache = self.cache()?;
+        let name = self.epoch_cache_key(step.1, shape, "vk")?;
+        if let Ok(Some(key)) = cache.read(&name, |mut input| EpochVerifyingKey::read(&mut input).map_err(std::io::Error::other)) {
+            return Ok((srs, key));
+        }
+        let key = self.timed("epoch verifying key", || {
+            EpochVerifyingKey::generate(srs.params(), step.0.params(), step.1, shape)
+        })??;
+        cache.put(&name, |mut out| key.write(&mut out).map_err(std::io::Error::other))?;
+        Ok((srs, key))
+    }
+
+    /// Runs long work under a bar that knows how long it took the last time.
+    pub fn timed<T>(&self, what: &str, work: impl FnOnce() -> T) -> anyhow::Result<T> {
+        let file = self.root.join("times").join(what.replace(' ', "-"));
+        let before = fs::read_to_string(&file).ok().and_then(|s| s.trim().parse().ok()).map(Duration::from_millis);
+        let bar = progress::spinner(self.out, what, before);
+        let start = Instant::now();
+        let result = work();
+        bar.finish_and_clear();
+        if let Some(dir) = file.parent() {
+            fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+        }
+        fs::write(&file, start.elapsed().as_millis().to_string()).with_context(|| format!("write {}", file.display()))?;
+        Ok(result)
+    }
+}

@@ -1,0 +1,42 @@
+//! `cairn`: prove, aggregate, anchor and verify training runs.
+//!
+//! Results go to stdout, everything else to stderr. Exit codes: 0 what was asked holds, 1 a check failed, 2 usage or I/O.
+//! Layer L3.
+
+mod cmd;
+mod home;
+mod output;
+mod progress;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::output::{Failure, Output};
+
+/// Training runs that a stranger can check.
+///
+/// A proof says that each committed state is what the declared optimizer makes of the state and gradient before it. It
+/// does not say that the gradient is honest or the data good.
+#[derive(Parser)]
+#[command(name = "cairn", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: cmd::Command,
+    #[command(flatten)]
+    global: cmd::Global,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let out = Output::new(cli.global.json, cli.global.quiet);
+    match cli.command.run(&cli.global, &out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let failed_check = error.downcast_ref::<Failure>().is_some();
+            out.error(&error);
+            ExitCode::from(if failed_check { 1 } else { 2 })
+        }
+    }
+}

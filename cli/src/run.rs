@@ -1,0 +1,56 @@
+//! What commands need to know of a run: its description, shapes and keys.
+
+use std::path::Path;
+
+use aggregator::EpochShape;
+use anyhow::{Context, anyhow};
+use circuits::convert::from_fr;
+use circuits::digest::policy_digest;
+use circuits::keys::StepVerifyingKey;
+use circuits::step::shape::StepShape;
+use ledger::RunDescription;
+use srs::Srs;
+use store::RunDir;
+
+use crate::home::Home;
+use crate::output::failed;
+
+/// Key of the note that holds the step circuit's shape.
+pub const NOTE_SHAPE: &str = "step_shape";
+/// Key of the note that holds k of the epoch circuit.
+pub const NOTE_EPOCH_K: &str = "epoch_k";
+
+/// Opens a run directory for reading.
+pub fn open(path: &Path) -> anyhow::Result<RunDir> {
+    RunDir::open(path).with_context(|| format!("run directory {}", path.display()))
+}
+
+/// The step circuit's shape by the run's description.
+pub fn step_shape(run: &RunDescription) -> anyhow::Result<StepShape> {
+    let text = run.notes.get(NOTE_SHAPE).ok_or_else(|| anyhow!("run.json has no note {NOTE_SHAPE}"))?;
+    text.parse().with_context(|| format!("run.json, note {NOTE_SHAPE}"))
+}
+
+/// The shape of epochs of `n_steps`.
+pub fn epoch_shape(run: &RunDescription, n_steps: usize) -> anyhow::Result<EpochShape> {
+    let text = run.notes.get(NOTE_EPOCH_K).ok_or_else(|| anyhow!("run.json has no note {NOTE_EPOCH_K}"))?;
+    let k = text.parse().with_context(|| format!("run.json, note {NOTE_EPOCH_K} = {text:?}"))?;
+    Ok(EpochShape { n_steps, n_chunks: run.policy.n_chunks as usize, k })
+}
+
+/// Regenerates the step key and checks it, and the policy's digest, against the run's description.
+///
+/// Errors: a failed check `policy digest` or `step key`.
+pub fn step_key(home: &Home<'_>, run: &RunDescription) -> anyhow::Result<(Srs, StepVerifyingKey)> {
+    let got = policy_digest(&run.policy);
+    if got != run.policy_digest {
+        return Err(failed("policy digest", format!("run.json says {}, its policy gives {got}", run.policy_digest)));
+    }
+    let (srs, key) = home.step_verifying_key(&step_shape(run)?)?;
+    let got = from_fr(&key.digest());
+    if got != run.policy.step_key_digest {
+        let detail = format!("the policy pins {}, its shape gives {got}", run.policy.step_key_digest);
+        return Err(failed("step key", detail));
+    }
+    Ok((srs, key))
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+pragma solidity 0.8.37;
+
+import {IERC165} from "./interfaces/IERC165.sol";
+import {IVerifierRegistry} from "./interfaces/IVerifierRegistry.sol";
+import {StepTree} from "./libraries/StepTree.sol";
+
+/// @title Append-only registry of epoch verifiers
+contract VerifierRegistry is IVerifierRegistry, IERC165 {
+    /// @inheritdoc IVerifierRegistry
+    uint64 public immutable delay;
+    /// @inheritdoc IVerifierRegistry
+    address public owner;
+    /// @inheritdoc IVerifierRegistry
+    address public pendingOwner;
+    /// @inheritdoc IVerifierRegistry
+    address public guardian;
+
+    mapping(bytes4 selector => bool) private _frozen;
+    mapping(bytes4 selector => mapping(uint8 logSteps => address)) private _verifiers;
+    mapping(bytes4 selector => mapping(uint8 logSteps => Proposal)) private _proposals;
+
+    modifier onlyOwner() {
+        if (msg.sender != owner) revert NotRegistryOwner(owner, msg.sender);
+        _;
+    }
+
+    /// @param owner_ Proposes and adds verifiers.
+    /// @param guardian_ Freezes selectors.
+    /// @param delay_ Seconds between a proposal and its addition; zero only makes sense on development chains.
+    constructor(address owner_, address guardian_, uint64 delay_) {
+        if (owner_ == address(0) || guardian_ == address(0)) revert ZeroAddress();
+        owner = owner_;
+        guardian = guardian_;
+        delay = delay_;
+        emit RegistryOwnerChanged(address(0), owner_);
+        emit GuardianChanged(address(0), guardian_);
+    }
+
+    /// @inheritdoc IVerifierRegistry
+    function proposeVerifier(bytes4 selector, uint8 logSteps, address verifier) external onlyOwner {
+        if (logSteps > StepTree.MAX_LOG_STEPS) revert LogStepsTooLarge(StepTree.MAX_LOG_STEPS, logSteps);
+        _requireOpen(selector, logSteps);
+        if (verifier.code.length == 0) revert VerifierWithoutCode(verifier);
+        Proposal memory proposal =
+            Proposal({verifier: verifier, readyAt: uint64(block.timestamp) + delay, codeHash: verifier.codehash});
+        _proposals[selector][logSteps] = proposal;
+        emit VerifierProposed(selector, logSteps, verifier, proposal.codeHash, proposal.readyAt);
+    }
+
+    /// @inheritdoc IVerifierRegistry
+    function cancelProposal(bytes4 selector, uint8 logSteps) external onlyOwner {
+        address verifier = _proposals[selector][logSteps].verifier;
+        if (verifier == address(0)) revert NoProposal(selector, logSteps);
+        delete _proposals[selector][logSteps];
+        emit ProposalCancelled(selector, logSteps, verifier);
+    }
+
+    /// @inheritdoc IVerifierRegistry
+    function addVerifier(bytes4 selector, uint8 logSteps) external onlyOwner {
+        _requireOpen(selector, logSteps);
+        Proposal memory proposal = _proposals[selector][logSteps];
+        address verifier = proposal.verifier;
+        if (verifier == address(0)) revert NoProposal(selector, logSteps);
+        if (block.timestamp < proposal.readyAt) revert ProposalNotReady(proposal.readyAt, uint64(block.timestamp));
+        bytes32 codeHash = verifier.codehash;
+        if (codeHash != proposal.codeHash) revert VerifierCodeChanged(verifier, proposal.codeHash, codeHash);
+        delete _proposals[selector][logSteps];
+        _verifiers[selector][logSteps] = verifier;
+        emit VerifierAdded(selector, logSteps, verifier);
+    }
+
+    /// @inheritdoc IVerifierRegistry
+    function freeze(bytes4 selector) external {
+        if (msg.sender != guardian && msg.sender != owner) revert NotGuardian(guardian, msg.sender);
+        if (_frozen[selector]) revert SelectorFrozen(selector);
+        _frozen[selector] = true;
+        emit SelectorStopped(selector, msg.sender);
+    }
+
+    /// @inheritdoc IVerifierRegistry
+    function transferOwnership(address to) external onlyOwner {
+        pendingOwner = to;
+        emit RegistryOwnerProposed(msg.sender, to);
+    }
+
+    /// @inheritdoc IVerifierRegistry
+    function acceptOwnership() external {
+        if (msg.sender != pendingOwner) revert NotPendingRegistryOwner(pendingOwner, msg.sender);
+        emit RegistryOwnerChanged(owner, msg.sender);
+        owner = msg.sender;
+        pendingOwner = address(0);
+    }
+
+    /// @inheritdoc IVerifierRegistry
+    function transferGuardian(address to) external {
+        if (msg.sender != guardian) revert NotGuardian(guardian, msg.sender);
+        if (to == address(0)) revert ZeroAddress();
+        guardian = to;
+        emit GuardianChanged(msg.sender, to);
+    }
+
+    /// @inheritdoc IVerifierRegistry
+    function verifierOf(bytes4 selector, uint8 logSteps) external view returns (address verifier) {
+        if (_frozen[selector]) revert SelectorFrozen(selector);
+        verifier = _verifiers[selector][logSteps];
+        if (verifier == address(0)) revert VerifierMissing(selector, logSteps);
+    }
+
+    /// @inheritdoc IVerifierRegistry
+    function proposalOf(bytes4 selector, uint8 logSteps) external view returns (Proposal memory proposal) {
+        return _proposals[selector][logSteps];
+    }
+
+    /// @inheritdoc IVerifierRegistry
+    function isFrozen(bytes4 selector) external view returns (bool frozen) {
+        return _frozen[selector];
+    }
+
+    /// @inheritdoc IERC165
+    function supportsInterface(bytes4 interfaceId) external pure returns (bool supported) {
+        return interfaceId == type(IVerifierRegistry).interfaceId || interfaceId == type(IERC165).interfaceId;
+    }
+
+    /// @dev A frozen selector takes no verifier, and a taken place no other one.
+    function _requireOpen(bytes4 selector, uint8 logSteps) private view {
+        if (_frozen[selector]) revert SelectorFrozen(selector);
+        address standing = _verifiers[selector][logSteps];
+        if (standing != address(0)) revert VerifierExists(selector, logSteps, standing);
+    }
+}

@@ -1,0 +1,15 @@
+//! Proving optimizer steps, and the reference trainer (layer L2).
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`step`] | proving one step, chunk by chunk, linked to its neighbours |
+//! | [`data`] | labelled data, split, order of batches |
+//! | [`train`] | the reference trainer and its fidelity to float64 Adam |
+//! | [`state_file`] | bytes of a private optimizer state |
+//! | [`weights`] | weights as safetensors, openings |
+
+pub mod data;
+pub mod state_file;
+pub mod step;
+pub mod train;
+pub mod weights;

@@ -1,0 +1,4 @@
+//! Integration tests of `prover`.
+
+mod data;
+mod train;

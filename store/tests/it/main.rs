@@ -1,0 +1,8 @@
+//! Tests of the store, one file for each property.
+
+mod cache;
+mod faults;
+mod lifecycle;
+mod private;
+mod support;
+mod tampering;
