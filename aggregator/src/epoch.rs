@@ -4,10 +4,7 @@ use std::marker::PhantomData;
 use std::mem;
 use std::rc::Rc;
 
-use halo2_base::{
-    AssignedValue,
-    gates::circuit::builder::BaseCircuitBuilder,
-};
+use halo2_base::{AssignedValue, gates::circuit::builder::BaseCircuitBuilder};
 use halo2_ecc::bn254::FpChip;
 use halo2_proofs::halo2curves::bn256::{Fr, G1Affine};
 use ledger::Rule;

@@ -7,9 +7,7 @@ use circuits::keys::StepVerifyingKey;
 use circuits::reference::{PRODUCTS_START, S, StepConstants, next_schedule};
 use circuits::step::gate::N_INSTANCES;
 use circuits::step::witness::{StepTag, instances as step_instances};
-use halo2_base::gates::circuit::{
-    BaseCircuitParams, CircuitBuilderStage, builder::BaseCircuitBuilder,
-};
+use halo2_base::gates::circuit::{BaseCircuitParams, CircuitBuilderStage, builder::BaseCircuitBuilder};
 use halo2_proofs::{
     SerdeFormat,
     halo2curves::{
@@ -242,7 +240,8 @@ impl EpochProvingKey {
         let mut builder = BaseCircuitBuilder::prover(self.layout.params.clone(), self.layout.break_points.clone());
         synthesize(&mut builder, self.rule, params.get_g()[0], &self.protocol, witness)?;
         let instances: Vec<Fr> = builder.assigned_instances[0].iter().map(|x| *x.value()).collect();
-        let mut transcript = <EvmTranscript<G1Affine, NativeLoader, _, _> as TranscriptWriterBuffer<_, _, _>>::init(Vec::new());
+        let mut transcript =
+            <EvmTranscript<G1Affine, NativeLoader, _, _> as TranscriptWriterBuffer<_, _, _>>::init(Vec::new());
         create_proof::<KZGCommitmentScheme<Bn256>, ProverSHPLONK<'_, Bn256>, _, _, EvmTranscript<_, _, _, _>, _>(
             params,
             &self.pk,
@@ -313,7 +312,11 @@ fn check_shape(params: &ParamsKZG<Bn256>, shape: &EpochShape) -> Result<(), Aggr
         )));
     }
     if params.k() != shape.k {
-        return Err(AggregateError::Shape(format!("srs has k = {}, the epoch circuit needs k = {}", params.k(), shape.k)));
+        return Err(AggregateError::Shape(format!(
+            "srs has k = {}, the epoch circuit needs k = {}",
+            params.k(),
+            shape.k
+        )));
     }
     Ok(())
 }

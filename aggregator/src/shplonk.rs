@@ -76,8 +76,7 @@ fn rotation_sets<T>(queries: &[Query<Rotation, T>]) -> Vec<RotationSet<'_, T>> {
     let mut sets: Vec<RotationSet<'_, T>> = Vec::new();
     for (poly, openings) in polys {
         let same = |set: &RotationSet<'_, T>| {
-            set.shifts.len() == openings.len()
-                && openings.iter().all(|(shift, _)| set.shifts.contains(shift))
+            set.shifts.len() == openings.len() && openings.iter().all(|(shift, _)| set.shifts.contains(shift))
         };
         match sets.iter_mut().find(|set| same(set)) {
             Some(set) => {
@@ -106,11 +105,7 @@ where
     type Proof = OpeningProof<C, L>;
     type Output = DeferredOpening<C, L>;
 
-    fn read_proof<T>(
-        _: &Self::VerifyingKey,
-        _: &[Query<Rotation>],
-        transcript: &mut T,
-    ) -> Result<Self::Proof, Error>
+    fn read_proof<T>(_: &Self::VerifyingKey, _: &[Query<Rotation>], transcript: &mut T) -> Result<Self::Proof, Error>
     where
         T: TranscriptRead<C, L>,
     {
@@ -221,4 +216,3 @@ where
 pub fn piece_coefficients<F: PrimeField, T: LoadedScalar<F>>(z: &T, k: usize, pieces: usize) -> Vec<T> {
     z.pow_const(1 << k).powers(pieces)
 }
-

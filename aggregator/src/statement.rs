@@ -77,8 +77,8 @@ impl Chip<'_, '_> {
         self.with(|ctx, range| range.gate().assert_is_const(ctx, &a, &Fr::from(value)));
     }
 
-    /// `value − a`.
-    fn from_constant(&self, value: u64, a: AssignedValue<Fr>) -> AssignedValue<Fr> {
+    /// `value − a`, for a constant minuend.
+    fn minuend(&self, value: u64, a: AssignedValue<Fr>) -> AssignedValue<Fr> {
         self.with(|ctx, range| range.gate().sub(ctx, Constant(Fr::from(value)), Existing(a)))
     }
 
@@ -223,7 +223,7 @@ pub fn constrain<'c>(
     let (p1, p2) = (chip.witness(witness.products.0), chip.witness(witness.products.1));
     for p in [p1, p2] {
         chip.bits(p, 33);
-        let below = chip.from_constant(S, p);
+        let below = chip.minuend(S, p);
         chip.bits(below, 33);
         chip.is(chip.mul(fresh, below), 0);
     }
@@ -287,9 +287,9 @@ pub fn constrain<'c>(
                 let next = (chip.witness(schedule.p1), chip.witness(schedule.p2));
                 chip.product_step(products.0, beta1, next.0);
                 chip.product_step(products.1, beta2, next.1);
-                let rest1 = chip.from_constant(S, next.0);
+                let rest1 = chip.minuend(S, next.0);
                 chip.floor_division(chip.scale(lr, Fr::from(S)), rest1, a, 48);
-                let rest2 = chip.from_constant(S, next.1);
+                let rest2 = chip.minuend(S, next.1);
                 chip.floor_division(chip.constant(1 << 48), rest2, c, 40);
                 products = next;
             }

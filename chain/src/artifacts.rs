@@ -5,15 +5,11 @@ use serde_json::Value;
 use crate::error::ChainError;
 
 /// The anchor.
-pub(crate) const RUN_ANCHOR: ArtifactText = ArtifactText {
-    what: "RunAnchor",
-    json: include_str!("../../contracts/artifacts/RunAnchor.json"),
-};
+pub(crate) const RUN_ANCHOR: ArtifactText =
+    ArtifactText { what: "RunAnchor", json: include_str!("../../contracts/artifacts/RunAnchor.json") };
 /// The registry of verifiers.
-pub(crate) const VERIFIER_REGISTRY: ArtifactText = ArtifactText {
-    what: "VerifierRegistry",
-    json: include_str!("../../contracts/artifacts/VerifierRegistry.json"),
-};
+pub(crate) const VERIFIER_REGISTRY: ArtifactText =
+    ArtifactText { what: "VerifierRegistry", json: include_str!("../../contracts/artifacts/VerifierRegistry.json") };
 
 /// One committed file.
 #[derive(Clone, Copy)]
@@ -38,16 +34,9 @@ impl ArtifactText {
             operation: "read artifact",
             reason: format!("{}: {reason}", self.what),
         };
-        let mut file: Value =
-            serde_json::from_str(self.json).map_err(|error| bad(&error.to_string()))?;
-        let text = file["bytecode"]
-            .as_str()
-            .ok_or_else(|| bad("no bytecode"))?;
-        let bytecode =
-            hex::decode(text.trim_start_matches("0x")).map_err(|error| bad(&error.to_string()))?;
-        Ok(Artifact {
-            bytecode,
-            abi: file["abi"].take(),
-        })
+        let mut file: Value = serde_json::from_str(self.json).map_err(|error| bad(&error.to_string()))?;
+        let text = file["bytecode"].as_str().ok_or_else(|| bad("no bytecode"))?;
+        let bytecode = hex::decode(text.trim_start_matches("0x")).map_err(|error| bad(&error.to_string()))?;
+        Ok(Artifact { bytecode, abi: file["abi"].take() })
     }
 }

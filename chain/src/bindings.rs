@@ -2,11 +2,7 @@
 //!
 //! What they say is documented there; this crate's own types are what callers see.
 
-#![allow(
-    missing_docs,
-    clippy::too_many_arguments,
-    reason = "generated from the interfaces"
-)]
+#![allow(missing_docs, clippy::too_many_arguments, reason = "generated from the interfaces")]
 
 alloy::sol!("../contracts/src/interfaces/IRunAnchor.sol");
 alloy::sol!("../contracts/src/interfaces/IVerifierRegistry.sol");

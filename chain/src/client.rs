@@ -68,33 +68,15 @@ impl Client {
     /// [`ChainError::Url`], [`ChainError::Unreachable`] or [`ChainError::Timeout`].
     pub async fn connect(url: &str, options: Options) -> Result<Self, ChainError> {
         let url: alloy::transports::http::reqwest::Url =
-            url.parse().map_err(|error| ChainError::Url {
-                reason: format!("{error}"),
-            })?;
+            url.parse().map_err(|error| ChainError::Url { reason: format!("{error}") })?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(ChainError::Url {
-                reason: format!("scheme {}", url.scheme()),
-            });
+            return Err(ChainError::Url { reason: format!("scheme {}", url.scheme()) });
         }
         let host = url.host_str().unwrap_or("?");
-        let node = url
-            .port_or_known_default()
-            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        let provider = ProviderBuilder::new()
-            .disable_recommended_fillers()
-            .connect_http(url)
-            .erased();
-        let mut client = Self {
-            provider,
-            options,
-            chain: ChainId(0),
-            node,
-        };
-        let id = client
-            .ask("chain id", || async {
-                client.provider.get_chain_id().await
-            })
-            .await?;
+        let node = url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let provider = ProviderBuilder::new().disable_recommended_fillers().connect_http(url).erased();
+        let mut client = Self { provider, options, chain: ChainId(0), node };
+        let id = client.ask("chain id", || async { client.provider.get_chain_id().await }).await?;
         client.chain = ChainId(id);
         Ok(client)
     }
@@ -109,14 +91,7 @@ impl Client {
     /// # Errors
     /// [`ChainError::WrongChain`].
     pub fn expect_chain(&self, expected: ChainId) -> Result<(), ChainError> {
-        if self.chain == expected {
-            Ok(())
-        } else {
-            Err(ChainError::WrongChain {
-                expected,
-                got: self.chain,
-            })
-        }
+        if self.chain == expected { Ok(()) } else { Err(ChainError::WrongChain { expected, got: self.chain }) }
     }
 
     /// The newest block.
@@ -126,18 +101,10 @@ impl Client {
     pub async fn latest_block(&self) -> Result<BlockRef, ChainError> {
         let operation = "latest block";
         let block = self
-            .ask(operation, || async {
-                self.provider.get_block(BlockId::latest()).await
-            })
+            .ask(operation, || async { self.provider.get_block(BlockId::latest()).await })
             .await?
-            .ok_or_else(|| ChainError::Answer {
-                operation,
-                reason: "no latest block".into(),
-            })?;
-        Ok(BlockRef {
-            number: block.header.number,
-            hash: ledger::Digest(block.header.hash.0),
-        })
+            .ok_or_else(|| ChainError::Answer { operation, reason: "no latest block".into() })?;
+        Ok(BlockRef { number: block.header.number, hash: ledger::Digest(block.header.hash.0) })
     }
 
     /// Length in bytes of the code at an address; 0 if there is none.
@@ -146,24 +113,13 @@ impl Client {
     /// If the node fails.
     pub async fn code_len(&self, address: Address) -> Result<usize, ChainError> {
         let at = convert::address(address);
-        Ok(self
-            .ask("code", || async { self.provider.get_code_at(at).await })
-            .await?
-            .len())
+        Ok(self.ask("code", || async { self.provider.get_code_at(at).await }).await?.len())
     }
 
     /// Refuses an address without code.
-    pub(crate) async fn require_code(
-        &self,
-        what: &'static str,
-        address: Address,
-    ) -> Result<(), ChainError> {
+    pub(crate) async fn require_code(&self, what: &'static str, address: Address) -> Result<(), ChainError> {
         if self.code_len(address).await? == 0 {
-            return Err(ChainError::NoCode {
-                what,
-                address,
-                chain: self.chain,
-            });
+            return Err(ChainError::NoCode { what, address, chain: self.chain });
         }
         Ok(())
     }
@@ -176,39 +132,22 @@ impl Client {
         call: &C,
         block: BlockId,
     ) -> Result<C::Return, ChainError> {
-        let request = TransactionRequest::default()
-            .with_to(convert::address(to))
-            .with_input(call.abi_encode());
-        let answer: Bytes = self
-            .ask(operation, || async {
-                self.provider.call(request.clone()).block(block).await
-            })
-            .await?;
+        let request = TransactionRequest::default().with_to(convert::address(to)).with_input(call.abi_encode());
+        let answer: Bytes =
+            self.ask(operation, || async { self.provider.call(request.clone()).block(block).await }).await?;
         if answer.is_empty() {
             // A call to an address without code succeeds with nothing.
             self.require_code(operation, to).await?;
         }
-        C::abi_decode_returns(&answer).map_err(|error| ChainError::Answer {
-            operation,
-            reason: error.to_string(),
-        })
+        C::abi_decode_returns(&answer).map_err(|error| ChainError::Answer { operation, reason: error.to_string() })
     }
 
     /// One request, with timeout and retries of what did not reach the node.
-    pub(crate) async fn ask<T, F>(
-        &self,
-        operation: &'static str,
-        request: impl Fn() -> F,
-    ) -> Result<T, ChainError>
+    pub(crate) async fn ask<T, F>(&self, operation: &'static str, request: impl Fn() -> F) -> Result<T, ChainError>
     where
         F: Future<Output = Result<T, TransportError>>,
     {
-        let Options {
-            timeout,
-            attempts,
-            backoff,
-            ..
-        } = self.options;
+        let Options { timeout, attempts, backoff, .. } = self.options;
         let node = || self.node.clone();
         let mut pause = backoff;
         let mut attempt = 1;
@@ -220,18 +159,12 @@ impl Client {
                     node: node(),
                     attempts: attempt,
                     // The inner error repeats the address; its keys must not get into logs.
-                    reason: error.as_http_error().map_or_else(
-                        || "connection failed".into(),
-                        |http| format!("status {}", http.status),
-                    ),
+                    reason: error
+                        .as_http_error()
+                        .map_or_else(|| "connection failed".into(), |http| format!("status {}", http.status)),
                 },
                 Ok(Err(error)) => return Err(refusal(operation, error)),
-                Err(_) => ChainError::Timeout {
-                    operation,
-                    node: node(),
-                    attempts: attempt,
-                    after: timeout,
-                },
+                Err(_) => ChainError::Timeout { operation, node: node(), attempts: attempt, after: timeout },
             };
             if attempt >= attempts {
                 return Err(failure);
@@ -246,26 +179,13 @@ impl Client {
 /// An error that the node answered with.
 fn refusal(operation: &'static str, error: TransportError) -> ChainError {
     let RpcError::ErrorResp(payload) = error else {
-        return ChainError::Answer {
-            operation,
-            reason: error.to_string(),
-        };
+        return ChainError::Answer { operation, reason: error.to_string() };
     };
     if let Some(data) = payload.as_revert_data() {
-        return ChainError::Reverted {
-            operation,
-            revert: Revert::decode(&data),
-        };
+        return ChainError::Reverted { operation, revert: Revert::decode(&data) };
     }
     if payload.message.contains("execution reverted") {
-        return ChainError::Reverted {
-            operation,
-            revert: Revert::Unknown(Vec::new()),
-        };
+        return ChainError::Reverted { operation, revert: Revert::Unknown(Vec::new()) };
     }
-    ChainError::Rpc {
-        operation,
-        code: payload.code,
-        message: payload.message.into_owned(),
-    }
+    ChainError::Rpc { operation, code: payload.code, message: payload.message.into_owned() }
 }

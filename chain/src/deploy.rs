@@ -54,18 +54,12 @@ pub struct Deployed {
 impl InitCode {
     /// Creation code of an epoch verifier, as the compiler or the generator wrote it.
     pub fn verifier(bytes: Vec<u8>, salt: Salt) -> Self {
-        Self {
-            what: "verifier",
-            salt,
-            bytes,
-        }
+        Self { what: "verifier", salt, bytes }
     }
 
     /// Where it will be, on every chain.
     pub fn address(&self) -> Address {
-        convert::address_back(
-            CREATE2_DEPLOYER.create2_from_code(B256::from(self.salt.0), &self.bytes),
-        )
+        convert::address_back(CREATE2_DEPLOYER.create2_from_code(B256::from(self.salt.0), &self.bytes))
     }
 }
 
@@ -74,34 +68,14 @@ impl DeployPlan {
     ///
     /// # Errors
     /// If the committed artifacts cannot be read.
-    pub fn new(
-        owner: Address,
-        guardian: Address,
-        delay: DelaySecs,
-        salt: Salt,
-    ) -> Result<Self, ChainError> {
-        let arguments = (
-            convert::address(owner),
-            convert::address(guardian),
-            U256::from(delay.0),
-        );
+    pub fn new(owner: Address, guardian: Address, delay: DelaySecs, salt: Salt) -> Result<Self, ChainError> {
+        let arguments = (convert::address(owner), convert::address(guardian), U256::from(delay.0));
         let mut bytes = VERIFIER_REGISTRY.parse()?.bytecode;
         bytes.extend(arguments.abi_encode());
-        let registry = InitCode {
-            what: VERIFIER_REGISTRY.what,
-            salt,
-            bytes,
-        };
+        let registry = InitCode { what: VERIFIER_REGISTRY.what, salt, bytes };
         let mut bytes = RUN_ANCHOR.parse()?.bytecode;
         bytes.extend(convert::address(registry.address()).abi_encode());
-        Ok(Self {
-            registry,
-            anchor: InitCode {
-                what: RUN_ANCHOR.what,
-                salt,
-                bytes,
-            },
-        })
+        Ok(Self { registry, anchor: InitCode { what: RUN_ANCHOR.what, salt, bytes } })
     }
 }
 
@@ -124,20 +98,12 @@ impl Writer {
     pub async fn deploy(&self, code: &InitCode) -> Result<Deployed, ChainError> {
         let InitCode { what, salt, bytes } = code;
         if bytes.len() > MAX_INIT_CODE {
-            return Err(ChainError::InitCodeTooLarge {
-                what,
-                max: MAX_INIT_CODE,
-                got: bytes.len(),
-            });
+            return Err(ChainError::InitCodeTooLarge { what, max: MAX_INIT_CODE, got: bytes.len() });
         }
         let (client, address) = (self.client(), code.address());
         let standing = client.code_len(address).await?;
         if standing != 0 {
-            return Ok(Deployed {
-                address,
-                code_len: standing,
-                sent: None,
-            });
+            return Ok(Deployed { address, code_len: standing, sent: None });
         }
         let deployer = convert::address_back(CREATE2_DEPLOYER);
         client.require_code("CREATE2 deployer", deployer).await?;
@@ -147,10 +113,6 @@ impl Writer {
         if code_len == 0 {
             return Err(ChainError::NotDeployed { what, address });
         }
-        Ok(Deployed {
-            address,
-            code_len,
-            sent: Some(Sent::from(&receipt)),
-        })
+        Ok(Deployed { address, code_len, sent: Some(Sent::from(&receipt)) })
     }
 }

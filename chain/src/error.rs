@@ -145,9 +145,7 @@ pub enum ChainError {
         got: String,
     },
     /// Another epoch is anchored at this counter.
-    #[error(
-        "run {run}, epoch {counter}: anchored with another {what}: expected {expected}, got {got}"
-    )]
+    #[error("run {run}, epoch {counter}: anchored with another {what}: expected {expected}, got {got}")]
     AnchoredOtherwise {
         /// The run.
         run: RunId,

@@ -6,9 +6,7 @@ use alloy::{
     rpc::types::{Filter, Log},
     sol_types::SolEvent,
 };
-use ledger::{
-    Address, Anchor, ChainId, Digest, FieldElement, Root, RunId, StepIndex, TreeSize, TxHash,
-};
+use ledger::{Address, Anchor, ChainId, Digest, FieldElement, Root, RunId, StepIndex, TreeSize, TxHash};
 
 use crate::{
     bindings::IRunAnchor as abi,
@@ -75,9 +73,7 @@ impl Client {
     ) -> Result<Vec<EpochEvent>, ChainError> {
         let filter = run_filter(contract, abi::EpochAnchored::SIGNATURE_HASH, run);
         let logs = self.logs(filter, from_block).await?;
-        logs.iter()
-            .filter_map(|log| EpochEvent::from_log(contract, log))
-            .collect()
+        logs.iter().filter_map(|log| EpochEvent::from_log(contract, log)).collect()
     }
 
     /// One epoch of a run.
@@ -94,9 +90,7 @@ impl Client {
         let filter = run_filter(contract, abi::EpochAnchored::SIGNATURE_HASH, run)
             .topic2(B256::left_padding_from(&counter.to_be_bytes()));
         let logs = self.logs(filter, from_block).await?;
-        logs.iter()
-            .find_map(|log| EpochEvent::from_log(contract, log))
-            .transpose()
+        logs.iter().find_map(|log| EpochEvent::from_log(contract, log)).transpose()
     }
 
     /// All announced bundles of a run from a block on, in order.
@@ -118,16 +112,9 @@ impl Client {
     pub(crate) async fn gas_of(&self, tx: TxHash) -> Result<u64, ChainError> {
         let operation = "receipt";
         let receipt = self
-            .ask(operation, || async {
-                self.provider
-                    .get_transaction_receipt(B256::from(tx.0))
-                    .await
-            })
+            .ask(operation, || async { self.provider.get_transaction_receipt(B256::from(tx.0)).await })
             .await?
-            .ok_or_else(|| ChainError::Answer {
-                operation,
-                reason: format!("no receipt of {tx}"),
-            })?;
+            .ok_or_else(|| ChainError::Answer { operation, reason: format!("no receipt of {tx}") })?;
         Ok(receipt.gas_used)
     }
 
@@ -140,10 +127,7 @@ impl Client {
         while from <= last {
             let to = last.min(from.saturating_add(page - 1));
             let part = filter.clone().from_block(from).to_block(to);
-            logs.extend(
-                self.ask("events", || async { self.provider.get_logs(&part).await })
-                    .await?,
-            );
+            logs.extend(self.ask("events", || async { self.provider.get_logs(&part).await }).await?);
             from = to.saturating_add(1);
         }
         Ok(logs)
@@ -163,11 +147,7 @@ impl EpochEvent {
         let operation = "epoch event";
         let event = decode::<abi::EpochAnchored>(operation, log)?;
         let (block, tx) = place(operation, log)?;
-        let digests: Result<Vec<_>, _> = event
-            .digests
-            .iter()
-            .map(|word| field(operation, *word))
-            .collect();
+        let digests: Result<Vec<_>, _> = event.digests.iter().map(|word| field(operation, *word)).collect();
         Ok(Self {
             run: field(operation, event.run)?.into(),
             counter: event.epoch,
@@ -179,11 +159,7 @@ impl EpochEvent {
             verifier: convert::address_back(event.verifier),
             submitter: convert::address_back(event.submitter),
             digests: digests?,
-            record_hashes: event
-                .recordHashes
-                .iter()
-                .map(|hash| Digest(hash.0))
-                .collect(),
+            record_hashes: event.recordHashes.iter().map(|hash| Digest(hash.0)).collect(),
             block,
             tx,
         })
@@ -225,18 +201,12 @@ impl BundleEvent {
 }
 
 fn run_filter(contract: Address, signature: B256, run: RunId) -> Filter {
-    Filter::new()
-        .address(convert::address(contract))
-        .event_signature(signature)
-        .topic1(convert::run(run))
+    Filter::new().address(convert::address(contract)).event_signature(signature).topic1(convert::run(run))
 }
 
 fn decode<E: SolEvent>(operation: &'static str, log: &Log) -> Result<E, ChainError> {
     let decoded = log.log_decode_validate::<E>();
-    let decoded = decoded.map_err(|error| ChainError::Answer {
-        operation,
-        reason: error.to_string(),
-    })?;
+    let decoded = decoded.map_err(|error| ChainError::Answer { operation, reason: error.to_string() })?;
     Ok(decoded.inner.data)
 }
 
@@ -244,9 +214,6 @@ fn decode<E: SolEvent>(operation: &'static str, log: &Log) -> Result<E, ChainErr
 fn place(operation: &'static str, log: &Log) -> Result<(u64, TxHash), ChainError> {
     match (log.block_number, log.transaction_hash) {
         (Some(block), Some(tx)) => Ok((block, TxHash(tx.0))),
-        _ => Err(ChainError::Answer {
-            operation,
-            reason: "the event is not in a block".into(),
-        }),
+        _ => Err(ChainError::Answer { operation, reason: "the event is not in a block".into() }),
     }
 }

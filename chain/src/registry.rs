@@ -40,20 +40,10 @@ impl Client {
         selector: Selector,
         size: LogSteps,
     ) -> Result<Option<Address>, ChainError> {
-        let call = abi::verifierOfCall {
-            selector: convert::selector(selector),
-            logSteps: size.0,
-        };
-        match self
-            .view("verifier", registry, &call, BlockId::latest())
-            .await
-        {
+        let call = abi::verifierOfCall { selector: convert::selector(selector), logSteps: size.0 };
+        match self.view("verifier", registry, &call, BlockId::latest()).await {
             Ok(verifier) => Ok(Some(convert::address_back(verifier))),
-            Err(ChainError::Reverted { revert, .. })
-                if revert.name() == Some("VerifierMissing") =>
-            {
-                Ok(None)
-            }
+            Err(ChainError::Reverted { revert, .. }) if revert.name() == Some("VerifierMissing") => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -62,16 +52,9 @@ impl Client {
     ///
     /// # Errors
     /// If the node fails.
-    pub async fn is_frozen(
-        &self,
-        registry: Address,
-        selector: Selector,
-    ) -> Result<bool, ChainError> {
-        let call = abi::isFrozenCall {
-            selector: convert::selector(selector),
-        };
-        self.view("frozen", registry, &call, BlockId::latest())
-            .await
+    pub async fn is_frozen(&self, registry: Address, selector: Selector) -> Result<bool, ChainError> {
+        let call = abi::isFrozenCall { selector: convert::selector(selector) };
+        self.view("frozen", registry, &call, BlockId::latest()).await
     }
 }
 
@@ -95,51 +78,25 @@ impl Writer {
                 Ok(VerifierAddition::Active(Vec::new()))
             } else {
                 let steps = 1u64.checked_shl(size.0.into()).unwrap_or_default();
-                Err(ChainError::OtherVerifier {
-                    steps,
-                    expected: verifier,
-                    got,
-                })
+                Err(ChainError::OtherVerifier { steps, expected: verifier, got })
             };
         }
         let (family, log) = (convert::selector(selector), size.0);
         let mut proposed = None;
-        let proposal = abi::proposalOfCall {
-            selector: family,
-            logSteps: log,
-        };
-        let mut standing = client
-            .view("proposal", registry, &proposal, BlockId::latest())
-            .await?;
+        let proposal = abi::proposalOfCall { selector: family, logSteps: log };
+        let mut standing = client.view("proposal", registry, &proposal, BlockId::latest()).await?;
         if convert::address_back(standing.verifier) != verifier {
-            let call = abi::proposeVerifierCall {
-                selector: family,
-                logSteps: log,
-                verifier: convert::address(verifier),
-            };
-            let receipt = self
-                .send("propose verifier", registry, call.abi_encode())
-                .await?;
+            let call =
+                abi::proposeVerifierCall { selector: family, logSteps: log, verifier: convert::address(verifier) };
+            let receipt = self.send("propose verifier", registry, call.abi_encode()).await?;
             proposed = Some(Sent::from(&receipt));
-            standing = client
-                .view("proposal", registry, &proposal, BlockId::latest())
-                .await?;
+            standing = client.view("proposal", registry, &proposal, BlockId::latest()).await?;
         }
-        let call = abi::addVerifierCall {
-            selector: family,
-            logSteps: log,
-        };
+        let call = abi::addVerifierCall { selector: family, logSteps: log };
         match self.send("add verifier", registry, call.abi_encode()).await {
-            Ok(receipt) => Ok(VerifierAddition::Active(
-                proposed.into_iter().chain([Sent::from(&receipt)]).collect(),
-            )),
-            Err(ChainError::Reverted { revert, .. })
-                if revert.name() == Some("ProposalNotReady") =>
-            {
-                Ok(VerifierAddition::Waiting {
-                    ready_at: standing.readyAt,
-                    sent: proposed,
-                })
+            Ok(receipt) => Ok(VerifierAddition::Active(proposed.into_iter().chain([Sent::from(&receipt)]).collect())),
+            Err(ChainError::Reverted { revert, .. }) if revert.name() == Some("ProposalNotReady") => {
+                Ok(VerifierAddition::Waiting { ready_at: standing.readyAt, sent: proposed })
             }
             Err(error) => Err(error),
         }
@@ -150,11 +107,7 @@ impl Writer {
     /// # Errors
     /// [`ChainError::Reverted`] with `NotGuardian` or `SelectorFrozen`.
     pub async fn freeze(&self, registry: Address, selector: Selector) -> Result<Sent, ChainError> {
-        let call = abi::freezeCall {
-            selector: convert::selector(selector),
-        };
-        Ok(Sent::from(
-            &self.send("freeze", registry, call.abi_encode()).await?,
-        ))
+        let call = abi::freezeCall { selector: convert::selector(selector) };
+        Ok(Sent::from(&self.send("freeze", registry, call.abi_encode()).await?))
     }
 }

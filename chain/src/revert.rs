@@ -65,9 +65,7 @@ impl Revert {
         let Self::Custom { args, .. } = self else {
             return None;
         };
-        args.iter()
-            .find(|arg| arg.name == name)
-            .map(|arg| arg.value.as_str())
+        args.iter().find(|arg| arg.name == name).map(|arg| arg.value.as_str())
     }
 }
 
@@ -75,10 +73,7 @@ impl fmt::Display for Revert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Custom { name, args } => {
-                let args: Vec<_> = args
-                    .iter()
-                    .map(|arg| format!("{}: {}", arg.name, arg.value))
-                    .collect();
+                let args: Vec<_> = args.iter().map(|arg| format!("{}: {}", arg.name, arg.value)).collect();
                 write!(f, "{name}({})", args.join(", "))
             }
             Self::Message(message) => write!(f, "{message:?}"),
@@ -100,26 +95,17 @@ fn decode_message(selector: &[u8; 4], body: &[u8]) -> Option<String> {
 
 fn decode_custom(artifact: &Artifact, selector: [u8; 4], body: &[u8]) -> Option<Revert> {
     let entries = artifact.abi.as_array()?;
-    entries
-        .iter()
-        .filter(|entry| entry["type"] == "error")
-        .find_map(|entry| {
-            let name = entry["name"].as_str()?;
-            let inputs = entry["inputs"].as_array()?;
-            let types: Option<Vec<_>> = inputs.iter().map(|input| input["type"].as_str()).collect();
-            let signature = format!("{name}({})", types?.join(","));
-            if keccak256(signature)[..4] != selector || body.len() != 32 * inputs.len() {
-                return None;
-            }
-            let args = inputs
-                .iter()
-                .zip(body.chunks_exact(32))
-                .map(|(input, word)| decode_arg(input, word));
-            Some(Revert::Custom {
-                name: name.to_owned(),
-                args: args.collect::<Option<_>>()?,
-            })
-        })
+    entries.iter().filter(|entry| entry["type"] == "error").find_map(|entry| {
+        let name = entry["name"].as_str()?;
+        let inputs = entry["inputs"].as_array()?;
+        let types: Option<Vec<_>> = inputs.iter().map(|input| input["type"].as_str()).collect();
+        let signature = format!("{name}({})", types?.join(","));
+        if keccak256(signature)[..4] != selector || body.len() != 32 * inputs.len() {
+            return None;
+        }
+        let args = inputs.iter().zip(body.chunks_exact(32)).map(|(input, word)| decode_arg(input, word));
+        Some(Revert::Custom { name: name.to_owned(), args: args.collect::<Option<_>>()? })
+    })
 }
 
 fn decode_arg(input: &Value, word: &[u8]) -> Option<RevertArg> {
@@ -132,8 +118,5 @@ fn decode_arg(input: &Value, word: &[u8]) -> Option<RevertArg> {
         "uint256" if is_run => format!("0x{}", hex::encode(word)),
         _ => number.to_string(),
     };
-    Some(RevertArg {
-        name: input["name"].as_str()?.to_owned(),
-        value,
-    })
+    Some(RevertArg { name: input["name"].as_str()?.to_owned(), value })
 }

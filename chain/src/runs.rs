@@ -2,8 +2,8 @@
 
 use alloy::{eips::BlockId, primitives::B256, sol_types::SolCall};
 use ledger::{
-    Address, Anchor, Digest, EpochIndex, EpochRecord, FieldElement, Root, RunId, RunIdentity, Salt,
-    Selector, TreeSize, instances::ACCUMULATOR_LIMBS,
+    Address, Anchor, Digest, EpochIndex, EpochRecord, FieldElement, Root, RunId, RunIdentity, Salt, Selector, TreeSize,
+    instances::ACCUMULATOR_LIMBS,
 };
 
 use crate::{
@@ -104,20 +104,10 @@ impl Client {
     ///
     /// # Errors
     /// If the node fails, or there is no such contract.
-    pub async fn run(
-        &self,
-        contract: Address,
-        run: RunId,
-    ) -> Result<Option<RunOnChain>, ChainError> {
+    pub async fn run(&self, contract: Address, run: RunId) -> Result<Option<RunOnChain>, ChainError> {
         let operation = "run";
-        let call = abi::runOfCall {
-            run: convert::run(run),
-        };
-        let Some(found) = known(
-            self.view(operation, contract, &call, BlockId::latest())
-                .await,
-        )?
-        else {
+        let call = abi::runOfCall { run: convert::run(run) };
+        let Some(found) = known(self.view(operation, contract, &call, BlockId::latest()).await)? else {
             return Ok(None);
         };
         let parent = field(operation, found.parent)?;
@@ -152,16 +142,9 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::head`]; [`ChainError::Rpc`] if the block is not part of the chain any more.
-    pub async fn head_at(
-        &self,
-        contract: Address,
-        run: RunId,
-        block: BlockRef,
-    ) -> Result<Option<Head>, ChainError> {
+    pub async fn head_at(&self, contract: Address, run: RunId, block: BlockRef) -> Result<Option<Head>, ChainError> {
         let operation = "head";
-        let call = abi::headCall {
-            run: convert::run(run),
-        };
+        let call = abi::headCall { run: convert::run(run) };
         let at = BlockId::hash_canonical(B256::from(block.hash.0));
         let Some(found) = known(self.view(operation, contract, &call, at).await)? else {
             return Ok(None);
@@ -182,14 +165,7 @@ impl Client {
     /// # Errors
     /// If the node fails, or there is no such contract.
     pub async fn registry_of(&self, contract: Address) -> Result<Address, ChainError> {
-        let registry = self
-            .view(
-                "registry",
-                contract,
-                &abi::registryCall {},
-                BlockId::latest(),
-            )
-            .await?;
+        let registry = self.view("registry", contract, &abi::registryCall {}, BlockId::latest()).await?;
         Ok(convert::address_back(registry))
     }
 
@@ -213,20 +189,14 @@ impl Client {
             recordHash: convert::bytes32(record_hash.0),
             path: path.iter().map(|hash| convert::bytes32(hash.0)).collect(),
         };
-        self.view("verify inclusion", contract, &call, BlockId::latest())
-            .await
+        self.view("verify inclusion", contract, &call, BlockId::latest()).await
     }
 }
 
 impl Writer {
     /// The id of the run that this account registers with `salt`.
     pub fn run_identity(&self, contract: Address, salt: Salt) -> RunIdentity {
-        RunIdentity {
-            chain_id: self.client().chain(),
-            contract,
-            owner: self.address(),
-            salt,
-        }
+        RunIdentity { chain_id: self.client().chain(), contract, owner: self.address(), salt }
     }
 
     /// Registers a run unless it is registered with the same values.
@@ -251,9 +221,7 @@ impl Writer {
             policy: convert::word(registration.policy_digest),
             parent: registration.parent.map(convert::run).unwrap_or_default(),
         };
-        let receipt = self
-            .send("register run", contract, call.abi_encode())
-            .await?;
+        let receipt = self.send("register run", contract, call.abi_encode()).await?;
         Ok(Outcome::Done((run, Some(Sent::from(&receipt)))))
     }
 
@@ -270,64 +238,34 @@ impl Writer {
         from_block: u64,
     ) -> Result<Outcome<Anchor>, ChainError> {
         let (client, run, counter) = (self.client(), submission.run, submission.epoch.counter());
-        let anchored = client
-            .head(contract, run)
-            .await?
-            .map_or(0, |head| head.counter);
+        let anchored = client.head(contract, run).await?.map_or(0, |head| head.counter);
         if anchored >= counter {
             let event = client
                 .epoch_event(contract, run, counter, from_block)
                 .await?
-                .ok_or(ChainError::EventMissing {
-                    run,
-                    counter,
-                    from_block,
-                })?;
+                .ok_or(ChainError::EventMissing { run, counter, from_block })?;
             submission.compare(&event)?;
             let gas = client.gas_of(event.tx).await?;
-            return Ok(Outcome::Already(event.to_anchor(
-                client.chain(),
-                contract,
-                gas,
-            )));
+            return Ok(Outcome::Already(event.to_anchor(client.chain(), contract, gas)));
         }
-        let call = abi::anchorCall {
-            run: convert::run(run),
-            epoch: counter,
-            input: submission.to_input(),
-        };
+        let call = abi::anchorCall { run: convert::run(run), epoch: counter, input: submission.to_input() };
         let receipt = self.send("anchor", contract, call.abi_encode()).await?;
         let sent = Sent::from(&receipt);
         let event = receipt
             .logs()
             .iter()
             .filter_map(|log| EpochEvent::from_log(contract, log))
-            .find(
-                |event| matches!(event, Ok(event) if event.run == run && event.counter == counter),
-            )
-            .ok_or(ChainError::EventMissing {
-                run,
-                counter,
-                from_block: sent.block,
-            })??;
+            .find(|event| matches!(event, Ok(event) if event.run == run && event.counter == counter))
+            .ok_or(ChainError::EventMissing { run, counter, from_block: sent.block })??;
         submission.compare(&event)?;
-        Ok(Outcome::Done(event.to_anchor(
-            client.chain(),
-            contract,
-            sent.gas,
-        )))
+        Ok(Outcome::Done(event.to_anchor(client.chain(), contract, sent.gas)))
     }
 
     /// Announces a bundle.
     ///
     /// # Errors
     /// [`ChainError::Reverted`] with `SizeNotAnchored` or `NotSubmitter`.
-    pub async fn announce(
-        &self,
-        contract: Address,
-        run: RunId,
-        bundle: &Announcement,
-    ) -> Result<Sent, ChainError> {
+    pub async fn announce(&self, contract: Address, run: RunId, bundle: &Announcement) -> Result<Sent, ChainError> {
         let call = abi::announceCall {
             run: convert::run(run),
             size: bundle.size.0,
@@ -335,31 +273,18 @@ impl Writer {
             infohashV1: bundle.infohash_v1.into(),
             infohashV2: convert::bytes32(bundle.infohash_v2.0),
         };
-        Ok(Sent::from(
-            &self.send("announce", contract, call.abi_encode()).await?,
-        ))
+        Ok(Sent::from(&self.send("announce", contract, call.abi_encode()).await?))
     }
 
     /// Ends a run unless it has ended.
     ///
     /// # Errors
     /// [`ChainError::Reverted`] with `UnknownRun`, `NotOwner` or `NothingAnchored`.
-    pub async fn finalize(
-        &self,
-        contract: Address,
-        run: RunId,
-    ) -> Result<Outcome<Option<Sent>>, ChainError> {
-        if self
-            .client()
-            .head(contract, run)
-            .await?
-            .is_some_and(|head| head.finalized)
-        {
+    pub async fn finalize(&self, contract: Address, run: RunId) -> Result<Outcome<Option<Sent>>, ChainError> {
+        if self.client().head(contract, run).await?.is_some_and(|head| head.finalized) {
             return Ok(Outcome::Already(None));
         }
-        let call = abi::finalizeCall {
-            run: convert::run(run),
-        };
+        let call = abi::finalizeCall { run: convert::run(run) };
         let receipt = self.send("finalize", contract, call.abi_encode()).await?;
         Ok(Outcome::Done(Some(Sent::from(&receipt))))
     }
@@ -380,11 +305,7 @@ impl Writer {
             submitter: convert::address(submitter),
             allowed: right == SubmitterRight::Granted,
         };
-        Ok(Sent::from(
-            &self
-                .send("set submitter", contract, call.abi_encode())
-                .await?,
-        ))
+        Ok(Sent::from(&self.send("set submitter", contract, call.abi_encode()).await?))
     }
 }
 
@@ -399,34 +320,16 @@ pub enum SubmitterRight {
 
 impl Registration {
     fn compare(&self, run: RunId, found: &RunOnChain) -> Result<(), ChainError> {
-        let parent =
-            |parent: Option<RunId>| parent.map_or_else(|| "none".to_owned(), |run| run.to_string());
+        let parent = |parent: Option<RunId>| parent.map_or_else(|| "none".to_owned(), |run| run.to_string());
         let pairs = [
-            (
-                "selector",
-                self.selector.to_string(),
-                found.selector.to_string(),
-            ),
-            (
-                "genesis state",
-                self.genesis_state.to_string(),
-                found.genesis_state.to_string(),
-            ),
-            (
-                "policy",
-                self.policy_digest.to_string(),
-                found.policy_digest.to_string(),
-            ),
+            ("selector", self.selector.to_string(), found.selector.to_string()),
+            ("genesis state", self.genesis_state.to_string(), found.genesis_state.to_string()),
+            ("policy", self.policy_digest.to_string(), found.policy_digest.to_string()),
             ("parent", parent(self.parent), parent(found.parent)),
         ];
         for (what, expected, got) in pairs {
             if expected != got {
-                return Err(ChainError::RegisteredOtherwise {
-                    run,
-                    what,
-                    expected,
-                    got,
-                });
+                return Err(ChainError::RegisteredOtherwise { run, what, expected, got });
             }
         }
         Ok(())
@@ -453,15 +356,8 @@ impl EpochSubmission {
         abi::AnchorInput {
             stateOut: convert::word(self.state_out),
             digests: self.digests.iter().copied().map(convert::word).collect(),
-            recordHashes: self
-                .record_hashes
-                .iter()
-                .map(|hash| convert::bytes32(hash.0))
-                .collect(),
-            proof: limbs
-                .chain(self.proof.iter().copied())
-                .collect::<Vec<_>>()
-                .into(),
+            recordHashes: self.record_hashes.iter().map(|hash| convert::bytes32(hash.0)).collect(),
+            proof: limbs.chain(self.proof.iter().copied()).collect::<Vec<_>>().into(),
         }
     }
 
@@ -475,30 +371,18 @@ impl EpochSubmission {
             got,
         };
         let pairs = [
-            (
-                "number of steps",
-                self.digests.len().to_string(),
-                event.digests.len().to_string(),
-            ),
-            (
-                "state",
-                self.state_out.to_string(),
-                event.state_out.to_string(),
-            ),
+            ("number of steps", self.digests.len().to_string(), event.digests.len().to_string()),
+            ("state", self.state_out.to_string(), event.state_out.to_string()),
         ];
         let digests = self.digests.iter().zip(&event.digests);
-        let digests = digests
-            .map(|(ours, theirs)| ("statement digest", ours.to_string(), theirs.to_string()));
+        let digests = digests.map(|(ours, theirs)| ("statement digest", ours.to_string(), theirs.to_string()));
         let records = self.record_hashes.iter().zip(&event.record_hashes);
-        let records =
-            records.map(|(ours, theirs)| ("record hash", ours.to_string(), theirs.to_string()));
+        let records = records.map(|(ours, theirs)| ("record hash", ours.to_string(), theirs.to_string()));
         // Last, as any of the above changes it too; alone, it tells of an earlier epoch that differs.
         let root = [("root", self.root_after.to_string(), event.root.to_string())];
         let mut all = pairs.into_iter().chain(digests).chain(records).chain(root);
         all.find(|(_, expected, got)| expected != got)
-            .map_or(Ok(()), |(what, expected, got)| {
-                Err(differ(what, expected, got))
-            })
+            .map_or(Ok(()), |(what, expected, got)| Err(differ(what, expected, got)))
     }
 }
 
@@ -511,12 +395,6 @@ fn known<T>(answer: Result<T, ChainError>) -> Result<Option<T>, ChainError> {
     }
 }
 
-pub(crate) fn field(
-    operation: &'static str,
-    word: alloy::primitives::U256,
-) -> Result<FieldElement, ChainError> {
-    convert::word_back(word).map_err(|error| ChainError::Answer {
-        operation,
-        reason: error.to_string(),
-    })
+pub(crate) fn field(operation: &'static str, word: alloy::primitives::U256) -> Result<FieldElement, ChainError> {
+    convert::word_back(word).map_err(|error| ChainError::Answer { operation, reason: error.to_string() })
 }

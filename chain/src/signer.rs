@@ -36,13 +36,9 @@ impl Signer {
     /// # Errors
     /// [`ChainError::Signer`] if it is not a private key; the text is not repeated.
     pub fn from_hex(text: &str) -> Result<Self, ChainError> {
-        let key = PrivateKeySigner::from_str(text.trim()).map_err(|_| ChainError::Signer {
-            reason: "not a private key of 32 bytes in hex".into(),
-        })?;
-        Ok(Self {
-            key,
-            source: SignerSource::Private,
-        })
+        let key = PrivateKeySigner::from_str(text.trim())
+            .map_err(|_| ChainError::Signer { reason: "not a private key of 32 bytes in hex".into() })?;
+        Ok(Self { key, source: SignerSource::Private })
     }
 
     /// From the variable [`PRIVATE_KEY_ENV`].
@@ -50,9 +46,8 @@ impl Signer {
     /// # Errors
     /// [`ChainError::Signer`] if it is not set or no key.
     pub fn from_env() -> Result<Self, ChainError> {
-        let text = std::env::var(PRIVATE_KEY_ENV).map_err(|_| ChainError::Signer {
-            reason: format!("{PRIVATE_KEY_ENV} is not set"),
-        })?;
+        let text = std::env::var(PRIVATE_KEY_ENV)
+            .map_err(|_| ChainError::Signer { reason: format!("{PRIVATE_KEY_ENV} is not set") })?;
         Self::from_hex(&Zeroizing::new(text))
     }
 
@@ -61,9 +56,8 @@ impl Signer {
     /// # Errors
     /// [`ChainError::Signer`] if it cannot be read or holds no key.
     pub fn from_file(path: &Path) -> Result<Self, ChainError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ChainError::Signer {
-            reason: format!("{}: {error}", path.display()),
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ChainError::Signer { reason: format!("{}: {error}", path.display()) })?;
         Self::from_hex(&Zeroizing::new(text))
     }
 
@@ -72,10 +66,7 @@ impl Signer {
     /// # Errors
     /// None in practice; the constant is a key.
     pub fn anvil_development_key() -> Result<Self, ChainError> {
-        Ok(Self {
-            source: SignerSource::AnvilDevelopmentKey,
-            ..Self::from_hex(ANVIL_KEY)?
-        })
+        Ok(Self { source: SignerSource::AnvilDevelopmentKey, ..Self::from_hex(ANVIL_KEY)? })
     }
 
     /// The account.
@@ -95,9 +86,6 @@ impl Signer {
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer")
-            .field("address", &self.address())
-            .field("source", &self.source)
-            .finish_non_exhaustive()
+        f.debug_struct("Signer").field("address", &self.address()).field("source", &self.source).finish_non_exhaustive()
     }
 }

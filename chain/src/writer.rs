@@ -88,26 +88,12 @@ impl Writer {
         let client = &self.client;
         let provider = &client.provider;
         let from = convert::address(self.address());
-        let mut request = TransactionRequest::default()
-            .with_from(from)
-            .with_to(convert::address(to))
-            .with_input(input);
-        let gas = client
-            .ask(operation, || async {
-                provider.estimate_gas(request.clone()).await
-            })
-            .await?;
+        let mut request = TransactionRequest::default().with_from(from).with_to(convert::address(to)).with_input(input);
+        let gas = client.ask(operation, || async { provider.estimate_gas(request.clone()).await }).await?;
         let nonce = client
-            .ask("nonce", || async {
-                provider
-                    .get_transaction_count(from)
-                    .block_id(BlockId::pending())
-                    .await
-            })
+            .ask("nonce", || async { provider.get_transaction_count(from).block_id(BlockId::pending()).await })
             .await?;
-        let fees = client
-            .ask("fees", || async { provider.estimate_eip1559_fees().await })
-            .await?;
+        let fees = client.ask("fees", || async { provider.estimate_eip1559_fees().await }).await?;
         request = request
             .with_chain_id(client.chain().0)
             .with_nonce(nonce)
@@ -117,9 +103,7 @@ impl Writer {
         let envelope = request
             .build(&self.signer.wallet())
             .await
-            .map_err(|error| ChainError::Signer {
-                reason: format!("{operation}: {error}"),
-            })?;
+            .map_err(|error| ChainError::Signer { reason: format!("{operation}: {error}") })?;
         let raw = envelope.encoded_2718();
         let hash = *envelope.tx_hash();
         client
@@ -151,32 +135,19 @@ impl Writer {
         let after = client.options.mining_timeout;
         let wait = async {
             loop {
-                let found = client
-                    .ask("receipt", || async {
-                        client.provider.get_transaction_receipt(hash).await
-                    })
-                    .await?;
+                let found =
+                    client.ask("receipt", || async { client.provider.get_transaction_receipt(hash).await }).await?;
                 match found {
                     Some(receipt) if receipt.status() => return Ok(receipt),
                     Some(receipt) => {
                         let block = receipt.block_number.unwrap_or_default();
-                        return Err(ChainError::TransactionFailed {
-                            operation,
-                            tx,
-                            block,
-                        });
+                        return Err(ChainError::TransactionFailed { operation, tx, block });
                     }
                     None => tokio::time::sleep(RECEIPT_PAUSE).await,
                 }
             }
         };
-        tokio::time::timeout(after, wait)
-            .await
-            .unwrap_or(Err(ChainError::NotMined {
-                operation,
-                tx,
-                after,
-            }))
+        tokio::time::timeout(after, wait).await.unwrap_or(Err(ChainError::NotMined { operation, tx, after }))
     }
 }
 

@@ -185,8 +185,7 @@ pub fn check_policy(policy: &Policy, s: &StepStatement) -> Result<(), ClaimError
 /// Errors: [`ClaimError::Schedule`], [`ClaimError::Range`].
 pub fn check_schedule(rule: Rule, products: (u64, u64), s: &StepStatement) -> Result<(), ClaimError> {
     let step = s.step;
-    let expected =
-        next_schedule(rule, &s.hyper, products).map_err(|source| ClaimError::Range { step, source })?;
+    let expected = next_schedule(rule, &s.hyper, products).map_err(|source| ClaimError::Range { step, source })?;
     let fields = [
         ("p1", expected.p1, s.schedule.p1),
         ("p2", expected.p2, s.schedule.p2),

@@ -23,12 +23,12 @@ pub enum ConvertError {
 /// A canonical field element as halo2's.
 pub fn to_fr(x: FieldElement) -> Fr {
     // FieldElement's constructors refuse everything that is not below the modulus.
-    Option::from(Fr::from_repr(x.to_le_bytes().into())).expect("FieldElement is canonical")
+    Option::from(Fr::from_repr(x.to_le_bytes())).expect("FieldElement is canonical")
 }
 
 /// halo2's field element as canonical bytes.
 pub fn from_fr(x: &Fr) -> FieldElement {
-    FieldElement::from_le_bytes(x.to_repr().into()).expect("to_repr is canonical")
+    FieldElement::from_le_bytes(x.to_repr()).expect("to_repr is canonical")
 }
 
 /// A commitment as a curve point.
@@ -41,7 +41,7 @@ pub fn to_g1(point: &CurvePoint) -> Result<G1Affine, ConvertError> {
     }
     let coordinate = |mut be: [u8; 32]| {
         be.reverse();
-        Option::<Fq>::from(Fq::from_repr(be.into()))
+        Option::<Fq>::from(Fq::from_repr(be))
     };
     coordinate(x)
         .zip(coordinate(y))

@@ -178,7 +178,8 @@ impl<S> Transcript<G1Affine, ScalarChallenge> for PoseidonTranscript<S> {
         if bool::from(point.is_identity()) {
             return Err(invalid("point at infinity in transcript"));
         }
-        let coordinates = Option::from(point.coordinates()).ok_or_else(|| invalid("point without coordinates in transcript"))?;
+        let coordinates =
+            Option::from(point.coordinates()).ok_or_else(|| invalid("point without coordinates in transcript"))?;
         let coordinates: halo2_proofs::halo2curves::Coordinates<G1Affine> = coordinates;
         self.sponge.update(&[reduce(coordinates.x()), reduce(coordinates.y())]);
         Ok(())
@@ -194,8 +195,7 @@ impl<R: Read> TranscriptRead<G1Affine, ScalarChallenge> for PoseidonTranscript<R
     fn read_point(&mut self) -> io::Result<G1Affine> {
         let mut bytes = <G1Affine as GroupEncoding>::Repr::default();
         self.stream.read_exact(bytes.as_mut())?;
-        let point: G1Affine =
-            Option::from(G1Affine::from_bytes(&bytes)).ok_or_else(|| invalid("not a curve point"))?;
+        let point: G1Affine = Option::from(G1Affine::from_bytes(&bytes)).ok_or_else(|| invalid("not a curve point"))?;
         // `from_bytes` ignores the infinity flag of finite points, which would give each proof many encodings.
         if point.to_bytes().as_ref() != bytes.as_ref() {
             return Err(invalid("not the canonical encoding of a curve point"));

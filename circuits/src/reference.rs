@@ -181,15 +181,7 @@ impl StepConstants {
             Rule::AdamW => hyper.lr * hyper.weight_decay,
             Rule::Sgd => hyper.weight_decay,
         };
-        Self {
-            fresh,
-            beta1: hyper.beta1,
-            beta2: hyper.beta2,
-            a: schedule.a,
-            c: schedule.c,
-            eps: hyper.eps,
-            decay,
-        }
+        Self { fresh, beta1: hyper.beta1, beta2: hyper.beta2, a: schedule.a, c: schedule.c, eps: hyper.eps, decay }
     }
 }
 
@@ -254,11 +246,7 @@ pub fn update(rule: Rule, k: &StepConstants, index: usize, before: Cell, g: i64)
             let u = signed("u", index, u)?;
             let decay = round_div(k.decay as i128 * w, 1 << 64);
             let w_next = w - u as i128 - decay;
-            let after = Cell {
-                w: signed("w'", index, w_next)?,
-                m: signed("m'", index, m_next)?,
-                v: v_next as u64,
-            };
+            let after = Cell { w: signed("w'", index, w_next)?, m: signed("m'", index, m_next)?, v: v_next as u64 };
             Ok(Update { before, g, after, s: s as u64, u })
         }
         Rule::Sgd => {

@@ -81,7 +81,11 @@ impl<'o> Home<'o> {
     }
 
     /// Epoch proving key, from the cache or generated and stored.
-    pub fn epoch_key(&self, step: (&Srs, &StepVerifyingKey), shape: &EpochShape) -> anyhow::Result<(Srs, EpochProvingKey)> {
+    pub fn epoch_key(
+        &self,
+        step: (&Srs, &StepVerifyingKey),
+        shape: &EpochShape,
+    ) -> anyhow::Result<(Srs, EpochProvingKey)> {
         let srs = self.srs(shape.k)?;
         let cache = self.cache()?;
         let name = self.epoch_cache_key(step.1, shape, "pk")?;
@@ -96,7 +100,8 @@ impl<'o> Home<'o> {
             // A damaged file is worth a new key, not a failure.
             Err(error) => self.out.note(format!("{error}; making the key again")),
         }
-        let key = self.timed("epoch key", || EpochProvingKey::generate(srs.params(), step.0.params(), step.1, shape))??;
+        let key =
+            self.timed("epoch key", || EpochProvingKey::generate(srs.params(), step.0.params(), step.1, shape))??;
         cache.put(&name, |mut out| key.write(&mut out).map_err(std::io::Error::other))?;
         Ok((srs, key))
     }
@@ -110,7 +115,9 @@ impl<'o> Home<'o> {
         let srs = self.srs(shape.k)?;
         let cache = self.cache()?;
         let name = self.epoch_cache_key(step.1, shape, "vk")?;
-        if let Ok(Some(key)) = cache.read(&name, |mut input| EpochVerifyingKey::read(&mut input).map_err(std::io::Error::other)) {
+        if let Ok(Some(key)) =
+            cache.read(&name, |mut input| EpochVerifyingKey::read(&mut input).map_err(std::io::Error::other))
+        {
             return Ok((srs, key));
         }
         let key = self.timed("epoch verifying key", || {
@@ -131,7 +138,8 @@ impl<'o> Home<'o> {
         if let Some(dir) = file.parent() {
             fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
         }
-        fs::write(&file, start.elapsed().as_millis().to_string()).with_context(|| format!("write {}", file.display()))?;
+        fs::write(&file, start.elapsed().as_millis().to_string())
+            .with_context(|| format!("write {}", file.display()))?;
         Ok(result)
     }
 }

@@ -90,11 +90,7 @@ pub enum Pushed {
 impl AnchorLog {
     /// No anchors yet.
     pub fn new(run: RunId) -> Self {
-        Self {
-            anchors: Vec::new(),
-            run,
-            v: V1,
-        }
+        Self { anchors: Vec::new(), run, v: V1 }
     }
 
     /// The run.
@@ -114,11 +110,7 @@ impl AnchorLog {
         let counter = anchor.counter;
         if let Some(known) = self.anchors.iter().find(|known| known.counter == counter) {
             let same = *known == anchor;
-            return if same {
-                Ok(Pushed::AlreadyThere)
-            } else {
-                Err(AnchorsError::Conflict { counter })
-            };
+            return if same { Ok(Pushed::AlreadyThere) } else { Err(AnchorsError::Conflict { counter }) };
         }
         follows(self.anchors.last(), &anchor)?;
         self.anchors.push(anchor);
@@ -150,17 +142,10 @@ fn follows(last: Option<&Anchor>, next: &Anchor) -> Result<(), AnchorsError> {
     let (counter, above) = last.map_or((0, TreeSize(0)), |last| (last.counter, last.size));
     let expected = counter.saturating_add(1);
     if next.counter != expected {
-        return Err(AnchorsError::Counter {
-            expected,
-            got: next.counter,
-        });
+        return Err(AnchorsError::Counter { expected, got: next.counter });
     }
     if next.size <= above {
-        return Err(AnchorsError::Size {
-            counter: next.counter,
-            above,
-            got: next.size,
-        });
+        return Err(AnchorsError::Size { counter: next.counter, above, got: next.size });
     }
     Ok(())
 }

@@ -64,9 +64,7 @@ impl<'de> Deserialize<'de> for V1 {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u64::deserialize(deserializer)? {
             1 => Ok(Self),
-            other => Err(serde::de::Error::custom(format_args!(
-                "expected format version 1, got {other}"
-            ))),
+            other => Err(serde::de::Error::custom(format_args!("expected format version 1, got {other}"))),
         }
     }
 }
@@ -75,26 +73,17 @@ impl<'de> Deserialize<'de> for V1 {
 ///
 /// **Errors**: [`CanonicalError::Unencodable`] if an integer is above 2^53 − 1.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CanonicalError> {
-    serde_json::to_vec(value).map_err(|error| CanonicalError::Unencodable {
-        reason: error.to_string(),
-    })
+    serde_json::to_vec(value).map_err(|error| CanonicalError::Unencodable { reason: error.to_string() })
 }
 
 /// Reads canonical bytes of at most `limit` length.
 ///
 /// **Errors**: any other bytes, see [`CanonicalError`].
-pub fn decode<T: Serialize + DeserializeOwned>(
-    bytes: &[u8],
-    limit: usize,
-) -> Result<T, CanonicalError> {
+pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, CanonicalError> {
     if bytes.len() > limit {
-        return Err(CanonicalError::TooLong {
-            limit,
-            got: bytes.len(),
-        });
+        return Err(CanonicalError::TooLong { limit, got: bytes.len() });
     }
-    let value: T =
-        serde_json::from_slice(bytes).map_err(|error| shape_or_version(bytes, &error))?;
+    let value: T = serde_json::from_slice(bytes).map_err(|error| shape_or_version(bytes, &error))?;
     let again = encode(&value)?;
     if again == bytes {
         return Ok(value);
@@ -110,14 +99,8 @@ fn shape_or_version(bytes: &[u8], error: &serde_json::Error) -> CanonicalError {
         v: u64,
     }
     match serde_json::from_slice::<Probe>(bytes) {
-        Ok(Probe { v }) if v != 1 => CanonicalError::Version {
-            expected: 1,
-            got: v,
-        },
-        _ => CanonicalError::Shape {
-            column: error.column(),
-            reason: error.to_string(),
-        },
+        Ok(Probe { v }) if v != 1 => CanonicalError::Version { expected: 1, got: v },
+        _ => CanonicalError::Shape { column: error.column(), reason: error.to_string() },
     }
 }
 
@@ -130,9 +113,7 @@ pub mod small_int {
     /// Writes the number.
     pub fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         if *number > MAX_SMALL_INT {
-            return Err(ser::Error::custom(format_args!(
-                "integer {number} is above 2^53 - 1"
-            )));
+            return Err(ser::Error::custom(format_args!("integer {number} is above 2^53 - 1")));
         }
         serializer.serialize_u64(*number)
     }
@@ -141,9 +122,7 @@ pub mod small_int {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         let number = u64::deserialize(deserializer)?;
         if number > MAX_SMALL_INT {
-            return Err(de::Error::custom(format_args!(
-                "integer {number} is above 2^53 - 1"
-            )));
+            return Err(de::Error::custom(format_args!("integer {number} is above 2^53 - 1")));
         }
         Ok(number)
     }
@@ -154,10 +133,7 @@ pub mod small_int_option {
     use serde::{Deserializer, Serializer};
 
     /// Writes the number; callers skip the field if there is none.
-    pub fn serialize<S: Serializer>(
-        number: &Option<u64>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(number: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
         match number {
             Some(number) => super::small_int::serialize(number, serializer),
             None => serializer.serialize_none(),
@@ -165,9 +141,7 @@ pub mod small_int_option {
     }
 
     /// Reads the number.
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<u64>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
         super::small_int::deserialize(deserializer).map(Some)
     }
 }
@@ -190,8 +164,7 @@ pub mod decimal {
                 f.write_str("a 64-bit integer as a decimal string")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
-                text.parse()
-                    .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+                text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
             }
         }
         deserializer.deserialize_str(Digits)

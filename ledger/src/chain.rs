@@ -109,13 +109,7 @@ pub struct ChainHead {
 impl ChainHead {
     /// The head of an empty log.
     pub fn genesis(run: &SealedRun) -> Self {
-        let RunDescription {
-            run: id,
-            policy,
-            parent,
-            genesis_state,
-            ..
-        } = *run.description();
+        let RunDescription { run: id, policy, parent, genesis_state, .. } = *run.description();
         Self {
             run: id,
             policy,
@@ -161,14 +155,7 @@ impl ChainHead {
         self.next = self.next.next();
         self.last = record.hash();
         self.state = fields.state_out;
-        self.outputs = Some(
-            fields
-                .statement
-                .chunks
-                .iter()
-                .map(|chunk| chunk.output)
-                .collect(),
-        );
+        self.outputs = Some(fields.statement.chunks.iter().map(|chunk| chunk.output).collect());
         Ok(())
     }
 
@@ -176,65 +163,32 @@ impl ChainHead {
         let statement = &record.statement;
         let step = statement.step;
         if statement.run != self.run {
-            return Err(ChainError::Run {
-                step,
-                expected: self.run,
-                got: statement.run,
-            });
+            return Err(ChainError::Run { step, expected: self.run, got: statement.run });
         }
         if step != self.next {
-            return Err(ChainError::Step {
-                expected: self.next,
-                got: step,
-            });
+            return Err(ChainError::Step { expected: self.next, got: step });
         }
         if record.prev != self.last {
-            return Err(ChainError::Prev {
-                step,
-                expected: self.last,
-                got: record.prev,
-            });
+            return Err(ChainError::Prev { step, expected: self.last, got: record.prev });
         }
         if statement.fresh != self.next_is_fresh() {
-            return Err(ChainError::Fresh {
-                step,
-                expected: self.next_is_fresh(),
-                got: statement.fresh,
-            });
+            return Err(ChainError::Fresh { step, expected: self.next_is_fresh(), got: statement.fresh });
         }
         let (expected, got) = (self.policy.n_chunks as usize, statement.chunks.len());
         if expected != got {
-            return Err(ChainError::ChunkCount {
-                step,
-                expected,
-                got,
-            });
+            return Err(ChainError::ChunkCount { step, expected, got });
         }
-        for (expected, (chunk, commitments)) in
-            self.outputs.iter().flatten().zip(statement.chunks())
-        {
+        for (expected, (chunk, commitments)) in self.outputs.iter().flatten().zip(statement.chunks()) {
             if *expected != commitments.input {
                 let (expected, got) = (Box::new(*expected), Box::new(commitments.input));
-                return Err(ChainError::Link {
-                    step,
-                    chunk,
-                    expected,
-                    got,
-                });
+                return Err(ChainError::Link { step, chunk, expected, got });
             }
         }
         self.check_hyper(step, &statement.hyper)
     }
 
     fn check_hyper(&self, step: StepIndex, hyper: &Hyper) -> Result<(), ChainError> {
-        let Policy {
-            beta1,
-            beta2,
-            eps,
-            weight_decay,
-            lr_max,
-            ..
-        } = self.policy;
+        let Policy { beta1, beta2, eps, weight_decay, lr_max, .. } = self.policy;
         for (field, expected, got) in [
             ("beta1", beta1, hyper.beta1),
             ("beta2", beta2, hyper.beta2),
@@ -242,20 +196,11 @@ impl ChainHead {
             ("weight_decay", weight_decay, hyper.weight_decay),
         ] {
             if expected != got {
-                return Err(ChainError::Hyper {
-                    step,
-                    field,
-                    expected,
-                    got,
-                });
+                return Err(ChainError::Hyper { step, field, expected, got });
             }
         }
         if hyper.lr > lr_max {
-            return Err(ChainError::LearningRate {
-                step,
-                max: lr_max,
-                got: hyper.lr,
-            });
+            return Err(ChainError::LearningRate { step, max: lr_max, got: hyper.lr });
         }
         Ok(())
     }

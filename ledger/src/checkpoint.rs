@@ -82,16 +82,10 @@ impl Checkpoint {
         let text = std::str::from_utf8(bytes).map_err(|_| not_text)?;
         let lines: Vec<&str> = text.split('\n').collect();
         let [origin, size, root, last_record, state, ""] = lines[..] else {
-            return Err(CheckpointError::Lines {
-                got: lines.len() - 1,
-            });
+            return Err(CheckpointError::Lines { got: lines.len() - 1 });
         };
-        let run = origin
-            .strip_prefix("cairn/run/")
-            .and_then(|rest| rest.strip_suffix("/v1"));
-        let run = run.ok_or_else(|| CheckpointError::Origin {
-            got: origin.to_owned(),
-        })?;
+        let run = origin.strip_prefix("cairn/run/").and_then(|rest| rest.strip_suffix("/v1"));
+        let run = run.ok_or_else(|| CheckpointError::Origin { got: origin.to_owned() })?;
         let at = |line| move |source| CheckpointError::Value { line, source };
         let checkpoint = Self {
             run: run.parse().map_err(at(1))?,
@@ -104,27 +98,14 @@ impl Checkpoint {
         if again == text {
             return Ok(checkpoint);
         }
-        let offset = again
-            .bytes()
-            .zip(text.bytes())
-            .take_while(|(a, b)| a == b)
-            .count();
+        let offset = again.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
         Err(CheckpointError::Spelling { offset })
     }
 }
 
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            run,
-            size,
-            root,
-            last_record,
-            state,
-        } = self;
-        write!(
-            f,
-            "cairn/run/{run}/v1\n{size}\n{root}\n{last_record}\n{state}\n"
-        )
+        let Self { run, size, root, last_record, state } = self;
+        write!(f, "cairn/run/{run}/v1\n{size}\n{root}\n{last_record}\n{state}\n")
     }
 }

@@ -120,25 +120,15 @@ impl EpochRecord {
     pub fn seal(self) -> Result<SealedEpoch, EpochError> {
         self.check()?;
         let bytes = canonical::encode(&self)?;
-        Ok(SealedEpoch {
-            record: self,
-            bytes,
-        })
+        Ok(SealedEpoch { record: self, bytes })
     }
 
     fn check(&self) -> Result<(), EpochError> {
-        let Self {
-            epoch, first_step, ..
-        } = *self;
-        check_step_count(self.digests.len())
-            .map_err(|source| EpochError::Steps { epoch, source })?;
+        let Self { epoch, first_step, .. } = *self;
+        check_step_count(self.digests.len()).map_err(|source| EpochError::Steps { epoch, source })?;
         let n_steps = self.n_steps();
         if !first_step.0.is_multiple_of(n_steps) {
-            return Err(EpochError::Misaligned {
-                epoch,
-                first_step,
-                n_steps,
-            });
+            return Err(EpochError::Misaligned { epoch, first_step, n_steps });
         }
         if self.fresh && first_step != StepIndex(0) {
             return Err(EpochError::Fresh { epoch, first_step });
@@ -154,10 +144,7 @@ impl SealedEpoch {
     pub fn parse(bytes: &[u8]) -> Result<Self, EpochError> {
         let record: EpochRecord = canonical::decode(bytes, MAX_EPOCH_BYTES)?;
         record.check()?;
-        Ok(Self {
-            record,
-            bytes: bytes.to_vec(),
-        })
+        Ok(Self { record, bytes: bytes.to_vec() })
     }
 
     /// The record.

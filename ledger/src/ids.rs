@@ -65,16 +65,9 @@ fn parse_hex<const N: usize>(kind: &'static str, text: &str) -> Result<[u8; N], 
     let mut out = [0; N];
     match hex::decode_to_slice(digits, &mut out) {
         Ok(()) => Ok(out),
-        Err(hex::FromHexError::InvalidHexCharacter { index, .. }) => Err(IdError::HexDigit {
-            kind,
-            position: index,
-        }),
+        Err(hex::FromHexError::InvalidHexCharacter { index, .. }) => Err(IdError::HexDigit { kind, position: index }),
         Err(hex::FromHexError::OddLength | hex::FromHexError::InvalidStringLength) => {
-            Err(IdError::Length {
-                kind,
-                expected: N,
-                got: digits.len(),
-            })
+            Err(IdError::Length { kind, expected: N, got: digits.len() })
         }
     }
 }
@@ -121,11 +114,7 @@ macro_rules! hex_text {
                 impl serde::de::Visitor<'_> for Text {
                     type Value = $name;
                     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                        write!(
-                            f,
-                            concat!("a ", stringify!($name), " of {} bytes as 0x hex"),
-                            $len
-                        )
+                        write!(f, concat!("a ", stringify!($name), " of {} bytes as 0x hex"), $len)
                     }
                     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
                         text.parse().map_err(E::custom)

@@ -141,18 +141,8 @@ impl EpochInstances {
 impl InstanceSlot {
     /// Every slot of an epoch of `n_steps`, in order.
     pub fn all(n_steps: usize) -> impl Iterator<Item = Self> {
-        let header = [
-            Self::Run,
-            Self::FirstStep,
-            Self::Fresh,
-            Self::StateIn,
-            Self::StateOut,
-            Self::Policy,
-        ];
-        (0..ACCUMULATOR_LIMBS)
-            .map(Self::Accumulator)
-            .chain(header)
-            .chain((0..n_steps).map(Self::Digest))
+        let header = [Self::Run, Self::FirstStep, Self::Fresh, Self::StateIn, Self::StateOut, Self::Policy];
+        (0..ACCUMULATOR_LIMBS).map(Self::Accumulator).chain(header).chain((0..n_steps).map(Self::Digest))
     }
 
     /// Position of this slot among the words.
@@ -181,9 +171,7 @@ pub(crate) fn check_step_count(n_steps: usize) -> Result<(), InstanceError> {
 
 fn small(slot: InstanceSlot, got: FieldElement, max: u64) -> Result<u64, InstanceError> {
     let (high, low) = got.as_bytes().split_at(24);
-    let number = low
-        .iter()
-        .fold(0, |acc: u64, byte| (acc << 8) | u64::from(*byte));
+    let number = low.iter().fold(0, |acc: u64, byte| (acc << 8) | u64::from(*byte));
     if high.iter().all(|byte| *byte == 0) && number <= max {
         Ok(number)
     } else {

@@ -41,14 +41,12 @@ pub use chain::{ChainError, ChainHead};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use epoch::{EpochError, EpochRecord, SealedEpoch};
 pub use ids::{
-    Address, ChainId, ChunkIndex, CurvePoint, Digest, EpochIndex, FieldElement, IdError, Root,
-    RunId, RunIdentity, Salt, Selector, StepIndex, TreeSize, TxHash,
+    Address, ChainId, ChunkIndex, CurvePoint, Digest, EpochIndex, FieldElement, IdError, Root, RunId, RunIdentity,
+    Salt, Selector, StepIndex, TreeSize, TxHash,
 };
 pub use instances::{EpochInstances, InstanceError, InstanceSlot};
 pub use manifest::{ArtifactPath, Manifest, ManifestEntry, ManifestError, PathError};
 pub use record::{Decimal, RecordError, SealedRecord, StepMeta, StepRecord};
-pub use run::{
-    Dataset, EpochLen, Layout, LayoutError, RunDescription, RunError, SealedRun, SrsLabel, Tensor,
-};
+pub use run::{Dataset, EpochLen, Layout, LayoutError, RunDescription, RunError, SealedRun, SrsLabel, Tensor};
 pub use statement::{ChunkCommitments, Hyper, NumberFormat, Policy, Rule, Schedule, StepStatement};
 pub use tree::{CompactRange, ConsistencyProof, InclusionProof, MerkleTree, TreeError};

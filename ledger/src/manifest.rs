@@ -82,20 +82,9 @@ impl Manifest {
     /// Makes a manifest of the log with `size` steps and `root`; sorts the entries.
     ///
     /// **Errors**: [`ManifestError`] if two paths collide or the manifest is among them.
-    pub fn new(
-        run: RunId,
-        size: TreeSize,
-        root: Root,
-        mut files: Vec<ManifestEntry>,
-    ) -> Result<Self, ManifestError> {
+    pub fn new(run: RunId, size: TreeSize, root: Root, mut files: Vec<ManifestEntry>) -> Result<Self, ManifestError> {
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        let manifest = Self {
-            files,
-            root,
-            run,
-            size,
-            v: V1,
-        };
+        let manifest = Self { files, root, run, size, v: V1 };
         manifest.check()?;
         Ok(manifest)
     }
@@ -122,10 +111,7 @@ impl Manifest {
 
     /// The entry of `path`.
     pub fn find(&self, path: &ArtifactPath) -> Option<&ManifestEntry> {
-        let at = self
-            .files
-            .binary_search_by(|entry| entry.path.cmp(path))
-            .ok()?;
+        let at = self.files.binary_search_by(|entry| entry.path.cmp(path)).ok()?;
         self.files.get(at)
     }
 
@@ -159,21 +145,13 @@ impl Manifest {
         for entry in &self.files {
             let path = &entry.path;
             for prefix in path.prefixes() {
-                let (spelled, other) = *seen
-                    .entry(prefix.to_ascii_lowercase())
-                    .or_insert((prefix, path));
+                let (spelled, other) = *seen.entry(prefix.to_ascii_lowercase()).or_insert((prefix, path));
                 if spelled != prefix {
-                    return Err(ManifestError::CaseCollision {
-                        first: other.clone(),
-                        second: path.clone(),
-                    });
+                    return Err(ManifestError::CaseCollision { first: other.clone(), second: path.clone() });
                 }
                 // The entries are sorted, so a file comes before whatever needs it to be a directory.
                 if other.as_str() == prefix && other != path {
-                    return Err(ManifestError::FileAsDirectory {
-                        file: other.clone(),
-                        inside: path.clone(),
-                    });
+                    return Err(ManifestError::FileAsDirectory { file: other.clone(), inside: path.clone() });
                 }
             }
         }

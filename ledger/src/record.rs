@@ -83,9 +83,7 @@ impl Decimal {
         if number.is_finite() {
             Ok(Self(format!("{number}")))
         } else {
-            Err(RecordError::NotFinite {
-                got: format!("{number}"),
-            })
+            Err(RecordError::NotFinite { got: format!("{number}") })
         }
     }
 
@@ -105,15 +103,9 @@ impl TryFrom<String> for Decimal {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let number: f64 = text
-            .parse()
-            .map_err(|_| "not a decimal number".to_owned())?;
+        let number: f64 = text.parse().map_err(|_| "not a decimal number".to_owned())?;
         let shortest = Self::from_f64(number).map_err(|error| error.to_string())?;
-        if shortest.0 == text {
-            Ok(shortest)
-        } else {
-            Err(format!("expected the spelling {shortest}"))
-        }
+        if shortest.0 == text { Ok(shortest) } else { Err(format!("expected the spelling {shortest}")) }
     }
 }
 
@@ -144,11 +136,7 @@ pub struct StepMeta {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<Decimal>,
     /// Time that proving took, all chunks, in milliseconds.
-    #[serde(
-        default,
-        with = "small_int_option",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, with = "small_int_option", skip_serializing_if = "Option::is_none")]
     pub prove_ms: Option<u64>,
 }
 
@@ -205,53 +193,30 @@ impl StepRecord {
         self.check()?;
         let bytes = canonical::encode(&self)?;
         if bytes.len() > MAX_RECORD_BYTES {
-            return Err(CanonicalError::TooLong {
-                limit: MAX_RECORD_BYTES,
-                got: bytes.len(),
-            }
-            .into());
+            return Err(CanonicalError::TooLong { limit: MAX_RECORD_BYTES, got: bytes.len() }.into());
         }
         let hash = Digest::of(&bytes);
-        Ok(SealedRecord {
-            record: self,
-            bytes,
-            hash,
-        })
+        Ok(SealedRecord { record: self, bytes, hash })
     }
 
     fn check(&self) -> Result<(), RecordError> {
         let step = self.step();
         let n_chunks = self.statement.chunks.len();
         if n_chunks == 0 || n_chunks > MAX_CHUNKS {
-            return Err(RecordError::ChunkCount {
-                step,
-                got: n_chunks,
-            });
+            return Err(RecordError::ChunkCount { step, got: n_chunks });
         }
         if self.proofs.len() != n_chunks {
-            return Err(RecordError::ProofCount {
-                step,
-                expected: n_chunks,
-                got: self.proofs.len(),
-            });
+            return Err(RecordError::ProofCount { step, expected: n_chunks, got: self.proofs.len() });
         }
         let extra = &self.meta.extra;
         if extra.len() > MAX_EXTRA {
-            return Err(RecordError::MetaSize {
-                what: "entries",
-                limit: MAX_EXTRA,
-                got: extra.len(),
-            });
+            return Err(RecordError::MetaSize { what: "entries", limit: MAX_EXTRA, got: extra.len() });
         }
         for (key, value) in extra {
             check_meta_key(key)?;
             if value.len() > MAX_EXTRA_VALUE {
                 let (limit, got) = (MAX_EXTRA_VALUE, value.len());
-                return Err(RecordError::MetaSize {
-                    what: "bytes in a value",
-                    limit,
-                    got,
-                });
+                return Err(RecordError::MetaSize { what: "bytes in a value", limit, got });
             }
         }
         Ok(())
@@ -262,9 +227,7 @@ impl StepRecord {
 pub(crate) fn check_meta_key(key: &str) -> Result<(), RecordError> {
     let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
     if key.is_empty() || key.len() > 64 || !key.bytes().all(allowed) {
-        return Err(RecordError::MetaKey {
-            key: key.chars().take(80).collect(),
-        });
+        return Err(RecordError::MetaKey { key: key.chars().take(80).collect() });
     }
     Ok(())
 }
@@ -276,11 +239,7 @@ impl SealedRecord {
     pub fn parse(line: &[u8]) -> Result<Self, RecordError> {
         let record: StepRecord = canonical::decode(line, MAX_RECORD_BYTES)?;
         record.check()?;
-        Ok(Self {
-            record,
-            bytes: line.to_vec(),
-            hash: Digest::of(line),
-        })
+        Ok(Self { record, bytes: line.to_vec(), hash: Digest::of(line) })
     }
 
     /// The record.

@@ -91,9 +91,7 @@ pub enum LayoutError {
         got: usize,
     },
     /// A name is empty, too long, repeated, or has characters other than `A-Z a-z 0-9 . _ -`.
-    #[error(
-        "tensor {index}: name {name:?} is repeated or not 1 to 128 characters of A-Z a-z 0-9 . _ -"
-    )]
+    #[error("tensor {index}: name {name:?} is repeated or not 1 to 128 characters of A-Z a-z 0-9 . _ -")]
     Name {
         /// Position of the tensor.
         index: usize,
@@ -219,26 +217,15 @@ impl Layout {
     /// Lays the named tensors out one after the other.
     ///
     /// **Errors**: every [`LayoutError`] but `Offset`.
-    pub fn contiguous<N: Into<String>>(
-        tensors: impl IntoIterator<Item = (N, Vec<u64>)>,
-    ) -> Result<Self, LayoutError> {
+    pub fn contiguous<N: Into<String>>(tensors: impl IntoIterator<Item = (N, Vec<u64>)>) -> Result<Self, LayoutError> {
         let mut offset = 0u64;
         let mut placed = Vec::new();
         for (name, shape) in tensors {
             let name = name.into();
             let Some(len) = elements(&shape) else {
-                return Err(LayoutError::Shape {
-                    name,
-                    shape,
-                    len: 0,
-                });
+                return Err(LayoutError::Shape { name, shape, len: 0 });
             };
-            placed.push(Tensor {
-                len,
-                name,
-                offset,
-                shape,
-            });
+            placed.push(Tensor { len, name, offset, shape });
             offset = offset.saturating_add(len);
         }
         let layout = Self { tensors: placed };
@@ -253,16 +240,12 @@ impl Layout {
 
     /// Number of parameters.
     pub fn n_params(&self) -> u64 {
-        self.tensors
-            .last()
-            .map_or(0, |last| last.offset.saturating_add(last.len))
+        self.tensors.last().map_or(0, |last| last.offset.saturating_add(last.len))
     }
 
     /// Name and position inside its tensor of a parameter.
     pub fn locate(&self, param: u64) -> Option<(&Tensor, u64)> {
-        let after = self
-            .tensors
-            .partition_point(|tensor| tensor.offset <= param);
+        let after = self.tensors.partition_point(|tensor| tensor.offset <= param);
         let tensor = self.tensors.get(after.checked_sub(1)?)?;
         let inside = param - tensor.offset;
         (inside < tensor.len).then_some((tensor, inside))
@@ -272,50 +255,26 @@ impl Layout {
     ///
     /// **Errors**: [`CanonicalError::Unencodable`] if a number is above 2^53 − 1.
     pub fn digest(&self) -> Result<FieldElement, CanonicalError> {
-        Ok(FieldElement::from_digest(Digest::of(&canonical::encode(
-            self,
-        )?)))
+        Ok(FieldElement::from_digest(Digest::of(&canonical::encode(self)?)))
     }
 
     fn check(&self) -> Result<(), LayoutError> {
         if self.tensors.is_empty() || self.tensors.len() > MAX_TENSORS {
-            return Err(LayoutError::Count {
-                got: self.tensors.len(),
-            });
+            return Err(LayoutError::Count { got: self.tensors.len() });
         }
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         let mut names = BTreeSet::new();
         let mut expected = 0u64;
-        for (
-            index,
-            Tensor {
-                len,
-                name,
-                offset,
-                shape,
-            },
-        ) in self.tensors.iter().enumerate()
-        {
+        for (index, Tensor { len, name, offset, shape }) in self.tensors.iter().enumerate() {
             let plain = !name.is_empty() && name.len() <= 128 && name.bytes().all(allowed);
             if !plain || !names.insert(name) {
-                return Err(LayoutError::Name {
-                    index,
-                    name: name.chars().take(160).collect(),
-                });
+                return Err(LayoutError::Name { index, name: name.chars().take(160).collect() });
             }
             if elements(shape) != Some(*len) {
-                return Err(LayoutError::Shape {
-                    name: name.clone(),
-                    shape: shape.clone(),
-                    len: *len,
-                });
+                return Err(LayoutError::Shape { name: name.clone(), shape: shape.clone(), len: *len });
             }
             if *offset != expected {
-                return Err(LayoutError::Offset {
-                    name: name.clone(),
-                    expected,
-                    got: *offset,
-                });
+                return Err(LayoutError::Offset { name: name.clone(), expected, got: *offset });
             }
             expected = expected.saturating_add(*len);
         }
@@ -325,40 +284,26 @@ impl Layout {
 
 /// Product of the dimensions; none if there are none, one is zero, or the product is above 2^53 − 1.
 fn elements(shape: &[u64]) -> Option<u64> {
-    let product = shape
-        .iter()
-        .try_fold(1u64, |product, dimension| product.checked_mul(*dimension))?;
+    let product = shape.iter().try_fold(1u64, |product, dimension| product.checked_mul(*dimension))?;
     (!shape.is_empty() && product > 0 && product <= crate::ids::MAX_SMALL_INT).then_some(product)
 }
 
 impl SrsLabel {
     /// Label of a reference string made on one machine.
     pub fn development(digest: Digest) -> Self {
-        Self {
-            digest,
-            name: DEVELOPMENT_SRS.to_owned(),
-            secure: false,
-        }
+        Self { digest, name: DEVELOPMENT_SRS.to_owned(), secure: false }
     }
 
     /// Label of an imported one.
     pub fn ceremony(name: impl Into<String>, digest: Digest) -> Self {
-        Self {
-            digest,
-            name: name.into(),
-            secure: true,
-        }
+        Self { digest, name: name.into(), secure: true }
     }
 }
 
 impl EpochLen {
     /// 2^`log` steps; none above 2^16.
     pub const fn from_log(log: u32) -> Option<Self> {
-        if log <= MAX_LOG_STEPS {
-            Some(Self(log))
-        } else {
-            None
-        }
+        if log <= MAX_LOG_STEPS { Some(Self(log)) } else { None }
     }
 
     /// Binary logarithm of the number of steps.
@@ -376,13 +321,8 @@ impl TryFrom<u64> for EpochLen {
     type Error = String;
 
     fn try_from(steps: u64) -> Result<Self, String> {
-        let log = steps
-            .checked_ilog2()
-            .filter(|_| steps.is_power_of_two())
-            .and_then(Self::from_log);
-        log.ok_or_else(|| {
-            format!("epoch length {steps} is not a power of two up to 2^{MAX_LOG_STEPS}")
-        })
+        let log = steps.checked_ilog2().filter(|_| steps.is_power_of_two()).and_then(Self::from_log);
+        log.ok_or_else(|| format!("epoch length {steps} is not a power of two up to 2^{MAX_LOG_STEPS}"))
     }
 }
 
@@ -402,20 +342,13 @@ impl RunDescription {
         self.check()?;
         let bytes = canonical::encode(&self)?;
         let digest = Digest::of(&bytes);
-        Ok(SealedRun {
-            description: self,
-            bytes,
-            digest,
-        })
+        Ok(SealedRun { description: self, bytes, digest })
     }
 
     fn check(&self) -> Result<(), RunError> {
         let expected = self.identity.run_id();
         if self.run != expected {
-            return Err(RunError::Id {
-                expected,
-                got: self.run,
-            });
+            return Err(RunError::Id { expected, got: self.run });
         }
         if self.parent == Some(self.run) {
             return Err(RunError::OwnParent);
@@ -435,15 +368,10 @@ impl RunDescription {
         }
         let SrsLabel { secure, name, .. } = &self.srs;
         if *secure == (name == DEVELOPMENT_SRS) {
-            return Err(RunError::SrsLabel {
-                secure: *secure,
-                name: name.clone(),
-            });
+            return Err(RunError::SrsLabel { secure: *secure, name: name.clone() });
         }
         for key in self.notes.keys() {
-            check_meta_key(key).map_err(|_| RunError::NoteKey {
-                key: key.chars().take(80).collect(),
-            })?;
+            check_meta_key(key).map_err(|_| RunError::NoteKey { key: key.chars().take(80).collect() })?;
         }
         Ok(())
     }
@@ -456,11 +384,7 @@ impl SealedRun {
     pub fn parse(bytes: &[u8]) -> Result<Self, RunError> {
         let description: RunDescription = canonical::decode(bytes, MAX_RUN_BYTES)?;
         description.check()?;
-        Ok(Self {
-            description,
-            bytes: bytes.to_vec(),
-            digest: Digest::of(bytes),
-        })
+        Ok(Self { description, bytes: bytes.to_vec(), digest: Digest::of(bytes) })
     }
 
     /// The run id.

@@ -77,13 +77,7 @@ pub enum TreeError {
 
 /// Hash of a leaf: `SHA-256(0x00 ‖ data)`.
 pub fn leaf_hash(data: &[u8]) -> Digest {
-    Digest(
-        Sha256::new()
-            .chain_update([0])
-            .chain_update(data)
-            .finalize()
-            .into(),
-    )
+    Digest(Sha256::new().chain_update([0]).chain_update(data).finalize().into())
 }
 
 /// Hash of an inner node: `SHA-256(0x01 ‖ left ‖ right)`.
@@ -123,9 +117,5 @@ pub fn root_of(leaves: &[Digest]) -> Root {
 ///
 /// **Errors**: [`TreeError::NotPerfect`] unless the number of leaves is a power of two.
 pub fn perfect_root(leaves: &[Digest]) -> Result<Root, TreeError> {
-    if leaves.len().is_power_of_two() {
-        Ok(root_of(leaves))
-    } else {
-        Err(TreeError::NotPerfect { got: leaves.len() })
-    }
+    if leaves.len().is_power_of_two() { Ok(root_of(leaves)) } else { Err(TreeError::NotPerfect { got: leaves.len() }) }
 }

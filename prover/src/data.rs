@@ -118,28 +118,19 @@ impl LabelledData {
     ///
     /// Errors: every [`DataError`], naming line and column.
     pub fn read(path: &Path, feature_max: FeatureMax) -> Result<Self, DataError> {
-        let io = |source| DataError::Io {
-            file: path.to_owned(),
-            source,
-        };
+        let io = |source| DataError::Io { file: path.to_owned(), source };
         let bytes = fs::read(path).map_err(io)?;
         let digest = Digest::of(&bytes);
         let text = if bytes.starts_with(&[0x1f, 0x8b]) {
             let mut text = vec![];
             let decoder = flate2::read::MultiGzDecoder::new(&bytes[..]);
-            decoder
-                .take(MAX_LEN + 1)
-                .read_to_end(&mut text)
-                .map_err(io)?;
+            decoder.take(MAX_LEN + 1).read_to_end(&mut text).map_err(io)?;
             text
         } else {
             bytes
         };
         if text.len() as u64 > MAX_LEN {
-            return Err(DataError::TooLong {
-                file: path.to_owned(),
-                max: MAX_LEN,
-            });
+            return Err(DataError::TooLong { file: path.to_owned(), max: MAX_LEN });
         }
         Self::parse(&text, feature_max, digest)
     }
@@ -147,64 +138,34 @@ impl LabelledData {
     /// Parses comma-separated text; `digest` is that of the file it came from. Empty lines are skipped.
     ///
     /// Errors: as [`Self::read`], but for those of files.
-    pub fn parse(
-        text: &[u8],
-        FeatureMax(max): FeatureMax,
-        digest: Digest,
-    ) -> Result<Self, DataError> {
+    pub fn parse(text: &[u8], FeatureMax(max): FeatureMax, digest: Digest) -> Result<Self, DataError> {
         let text = str::from_utf8(text).map_err(|e| {
-            let line = 1 + text[..e.valid_up_to()]
-                .iter()
-                .filter(|&&b| b == b'\n')
-                .count();
+            let line = 1 + text[..e.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
             DataError::Encoding { line }
         })?;
         let (mut features, mut labels) = (vec![], vec![]);
         let mut n_columns = None;
-        for (line, row) in (1..)
-            .zip(text.lines())
-            .filter(|(_, row)| !row.trim().is_empty())
-        {
+        for (line, row) in (1..).zip(text.lines()).filter(|(_, row)| !row.trim().is_empty()) {
             let got = row.split(',').count();
             let expected = *n_columns.get_or_insert(got.max(2));
             if got != expected {
-                return Err(DataError::Columns {
-                    line,
-                    expected,
-                    got,
-                });
+                return Err(DataError::Columns { line, expected, got });
             }
             for (column, cell) in (1..).zip(row.split(',').map(str::trim)) {
                 let got = || cell.chars().take(40).collect::<String>();
                 if column == expected {
                     let label = cell.parse().ok().filter(|&label| label <= MAX_CLASS);
-                    labels.push(label.ok_or_else(|| DataError::Label {
-                        line,
-                        column,
-                        max: MAX_CLASS,
-                        got: got(),
-                    })?);
+                    labels.push(label.ok_or_else(|| DataError::Label { line, column, max: MAX_CLASS, got: got() })?);
                 } else {
                     let value = cell.parse().ok().filter(|v| (0.0..=max).contains(v));
-                    let value: f64 = value.ok_or_else(|| DataError::Feature {
-                        line,
-                        column,
-                        max,
-                        got: got(),
-                    })?;
+                    let value: f64 = value.ok_or_else(|| DataError::Feature { line, column, max, got: got() })?;
                     features.push(value / max);
                 }
             }
         }
         let n_columns = n_columns.ok_or(DataError::Empty)?;
         let n_classes = labels.iter().max().map_or(0, |&max| max + 1);
-        Ok(Self {
-            features,
-            labels,
-            n_features: n_columns - 1,
-            n_classes,
-            digest,
-        })
+        Ok(Self { features, labels, n_features: n_columns - 1, n_classes, digest })
     }
 
     /// Number of rows.
@@ -241,11 +202,7 @@ impl LabelledData {
     pub fn split(&self, seed: Seed) -> Split {
         let mut rows: Vec<usize> = (0..self.n_rows()).collect();
         shuffle(&mut rows, &mut derived_rng(seed, "split", 0));
-        let n_test = if rows.len() < 2 {
-            0
-        } else {
-            (rows.len() / 5).max(1)
-        };
+        let n_test = if rows.len() < 2 { 0 } else { (rows.len() / 5).max(1) };
         let train = rows.split_off(n_test);
         Split { train, test: rows }
     }
@@ -261,11 +218,7 @@ pub fn batch(train: &[usize], batch_size: usize, seed: Seed, step: StepIndex) ->
     let (pass, position) = (step.0 / per_pass, (step.0 % per_pass) as usize);
     let mut order = train.to_vec();
     shuffle(&mut order, &mut derived_rng(seed, "batches", pass));
-    order
-        .into_iter()
-        .skip(position * batch_size)
-        .take(batch_size)
-        .collect()
+    order.into_iter().skip(position * batch_size).take(batch_size).collect()
 }
 
 /// A generator for one purpose: ChaCha20 keyed by SHA-256 of purpose, seed and index.

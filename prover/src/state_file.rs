@@ -86,11 +86,9 @@ pub fn decode(bytes: &[u8]) -> Result<State, StateFileError> {
     let n = body.len() / 16;
     let (w, rest) = body.split_at(4 * n);
     let (m, v) = rest.split_at(4 * n);
-    let signed = |bytes: &[u8]| {
-        bytes.chunks_exact(4).map(|c| i64::from(i32::from_le_bytes([c[0], c[1], c[2], c[3]]))).collect()
-    };
-    let v: Vec<u64> =
-        v.chunks_exact(8).map(|c| u64::from_le_bytes(c.try_into().expect("chunks of 8"))).collect();
+    let signed =
+        |bytes: &[u8]| bytes.chunks_exact(4).map(|c| i64::from(i32::from_le_bytes([c[0], c[1], c[2], c[3]]))).collect();
+    let v: Vec<u64> = v.chunks_exact(8).map(|c| u64::from_le_bytes(c.try_into().expect("chunks of 8"))).collect();
     if let Some((index, value)) = v.iter().enumerate().find(|(_, v)| **v >= V_LIMIT) {
         return Err(StateFileError::Range { what: "v", index, value: (*value).into() });
     }

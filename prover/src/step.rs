@@ -8,9 +8,7 @@ use circuits::reference::{RangeError, State, StepConstants};
 use circuits::step::witness::{StepWitness, WitnessError};
 use circuits::{convert::to_fr, digest::state_digest};
 use halo2_proofs::{halo2curves::bn256::Bn256, poly::kzg::commitment::ParamsKZG};
-use ledger::{
-    ChunkCommitments, ChunkIndex, CurvePoint, FieldElement, Hyper, Policy, RunId, StepIndex, StepStatement,
-};
+use ledger::{ChunkCommitments, ChunkIndex, CurvePoint, FieldElement, Hyper, Policy, RunId, StepIndex, StepStatement};
 use rand_core::OsRng;
 
 /// Why a step can't be proved.
@@ -162,8 +160,7 @@ impl<'a> StepProver<'a> {
         let len = chunk_len(state.len(), n_chunks);
         let constants = StepConstants::new(rule, fresh, hyper, &schedule);
         let seeds = (self.seeds.state(self.run, step.0), self.seeds.state(self.run, step.0 + 1));
-        let mut statement =
-            StepStatement { run: self.run, step, fresh, hyper: *hyper, schedule, chunks: Vec::new() };
+        let mut statement = StepStatement { run: self.run, step, fresh, hyper: *hyper, schedule, chunks: Vec::new() };
         let mut proofs = Vec::with_capacity(n_chunks);
         for (chunk, part) in (0..).map(ChunkIndex).zip(chunks(state, n_chunks)) {
             let start = (chunk.0 as usize * len).min(gradient.len());
@@ -173,10 +170,8 @@ impl<'a> StepProver<'a> {
             let instances = chunk_instances(rule, &statement, chunk);
             let columns = (seeds.0.column_seed(chunk.0), seeds.1.column_seed(chunk.0));
             let fail = |source| ProveError::Step { step, chunk, source };
-            let proof = self
-                .key
-                .prove(self.params, witness, &instances, (&columns.0, &columns.1), OsRng)
-                .map_err(fail)?;
+            let proof =
+                self.key.prove(self.params, witness, &instances, (&columns.0, &columns.1), OsRng).map_err(fail)?;
             let points: ChunkCommitments = self.verifying_key.points(&proof).map_err(fail)?;
             statement.chunks.push(points);
             proofs.push(proof);

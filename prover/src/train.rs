@@ -24,9 +24,7 @@ pub use model::{LossGradient, Mlp, UNIT, dequantize, quantize};
 #[non_exhaustive]
 pub enum TrainError {
     /// The layer sizes are not those of a model.
-    #[error(
-        "layer sizes {got:?}: expected two or more, none zero, and at most {max_params} parameters"
-    )]
+    #[error("layer sizes {got:?}: expected two or more, none zero, and at most {max_params} parameters")]
     Sizes {
         /// Sizes found.
         got: Vec<usize>,
@@ -139,11 +137,7 @@ impl GradientScale {
     ///
     /// Errors: [`TrainError::GradientScale`].
     pub fn new(log2: u32) -> Result<Self, TrainError> {
-        if log2 <= 16 {
-            Ok(Self(log2))
-        } else {
-            Err(TrainError::GradientScale { got: log2 })
-        }
+        if log2 <= 16 { Ok(Self(log2)) } else { Err(TrainError::GradientScale { got: log2 }) }
     }
 
     /// The logarithm.
@@ -269,15 +263,7 @@ impl<'d> Trainer<'d> {
         if expected != got {
             return Err(TrainError::StateLength { expected, got });
         }
-        Ok(Self {
-            config,
-            data,
-            split,
-            lineage,
-            state,
-            step,
-            failed: false,
-        })
+        Ok(Self { config, data, split, lineage, state, step, failed: false })
     }
 
     /// The state before the next step.
@@ -311,19 +297,12 @@ impl<'d> Trainer<'d> {
             Subset::Train => &self.split.train,
             Subset::Test => &self.split.test,
         };
-        self.config
-            .model
-            .accuracy(&dequantize(&self.state.w), self.data, rows)
+        self.config.model.accuracy(&dequantize(&self.state.w), self.data, rows)
     }
 
     /// Loss, and gradient of the scaled loss, in f64, of the next step's batch under `params`.
     fn loss_gradient(&self, params: &[f64]) -> LossGradient {
-        let rows = batch(
-            &self.split.train,
-            self.config.batch_size,
-            self.config.seed,
-            self.step,
-        );
+        let rows = batch(&self.split.train, self.config.batch_size, self.config.seed, self.step);
         let mut result = self.config.model.loss_gradient(params, self.data, &rows);
         let factor = self.config.gradient_scale.factor();
         result.gradient.iter_mut().for_each(|g| *g *= factor);
@@ -339,31 +318,14 @@ impl<'d> Trainer<'d> {
         let LossGradient { loss, gradient } = self.loss_gradient(&dequantize(&self.state.w));
         let gradient = quantize(&gradient).map_err(|(param, value)| {
             let (tensor, index) = self.locate(param);
-            TrainError::GradientRange {
-                step,
-                tensor,
-                index,
-                value,
-            }
+            TrainError::GradientRange { step, tensor, index, value }
         })?;
         let fresh = step == StepIndex(0) && self.lineage == Lineage::Fresh;
         let TrainConfig { rule, hyper, .. } = self.config;
-        let (after, schedule) = self
-            .state
-            .step(rule, fresh, &hyper, &gradient)
-            .map_err(|e| self.explain(step, e))?;
+        let (after, schedule) = self.state.step(rule, fresh, &hyper, &gradient).map_err(|e| self.explain(step, e))?;
         let before = std::mem::replace(&mut self.state, after.clone());
         self.step = StepIndex(step.0 + 1);
-        Ok(TrainedStep {
-            step,
-            fresh,
-            before,
-            gradient,
-            after,
-            hyper,
-            schedule,
-            loss,
-        })
+        Ok(TrainedStep { step, fresh, before, gradient, after, hyper, schedule, loss })
     }
 
     fn locate(&self, param: usize) -> (String, u64) {
@@ -382,12 +344,7 @@ impl<'d> Trainer<'d> {
             _ => return TrainError::Reference { step, source },
         };
         let (tensor, index) = self.locate(param);
-        TrainError::Update {
-            step,
-            tensor,
-            index,
-            source,
-        }
+        TrainError::Update { step, tensor, index, source }
     }
 }
 
@@ -424,24 +381,12 @@ impl HyperValues {
     ///
     /// Source: Kingma & Ba, arXiv:1412.6980, Algorithm 1.
     pub fn adam(lr: f64) -> Self {
-        Self {
-            lr,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.0,
-        }
+        Self { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }
     }
 
     /// SGD with momentum.
     pub fn sgd(lr: f64, momentum: f64) -> Self {
-        Self {
-            lr,
-            beta1: momentum,
-            beta2: 0.0,
-            eps: 0.0,
-            weight_decay: 0.0,
-        }
+        Self { lr, beta1: momentum, beta2: 0.0, eps: 0.0, weight_decay: 0.0 }
     }
 
     /// Raw values for gradients scaled by `scale`: Q32, rounded to nearest; an ε above 0 is at least 1 unit.
@@ -459,8 +404,7 @@ impl HyperValues {
                 Err(TrainError::HyperValue { what, value, range })
             }
         };
-        let below_one =
-            |what, value, factor| raw(what, value, factor, ONE - 1.0, "0 ≤ x < 1 (after scaling)");
+        let below_one = |what, value, factor| raw(what, value, factor, ONE - 1.0, "0 ≤ x < 1 (after scaling)");
         let factor = scale.factor();
         let beta1 = below_one("beta1", self.beta1, 1.0)?;
         match rule {
@@ -468,11 +412,7 @@ impl HyperValues {
                 let range = "0 < x ≤ 1 (after scaling)";
                 let eps = raw("eps", self.eps, factor, ONE, range)?;
                 if self.eps == 0.0 {
-                    return Err(TrainError::HyperValue {
-                        what: "eps",
-                        value: self.eps,
-                        range,
-                    });
+                    return Err(TrainError::HyperValue { what: "eps", value: self.eps, range });
                 }
                 Ok(Hyper {
                     beta1,

@@ -107,7 +107,9 @@ pub fn to_safetensors(layout: &Layout, w: &[i64]) -> Result<Vec<u8>, WeightsErro
         .collect();
     let views = data
         .iter()
-        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F64, shape.clone(), bytes).map_err(fail)?)))
+        .map(|(name, shape, bytes)| {
+            Ok((name.as_str(), TensorView::new(Dtype::F64, shape.clone(), bytes).map_err(fail)?))
+        })
         .collect::<Result<Vec<_>, WeightsError>>()?;
     let metadata = HashMap::from([("format".to_owned(), "cairn q24".to_owned())]);
     safetensors::serialize(views, Some(metadata)).map_err(fail)
@@ -121,11 +123,8 @@ pub fn from_safetensors(layout: &Layout, bytes: &[u8]) -> Result<Vec<i64>, Weigh
     let mut w = Vec::new();
     for t in layout.tensors() {
         let shape: Vec<usize> = t.shape.iter().map(|d| *d as usize).collect();
-        let wrong = |got: String| WeightsError::Tensor {
-            name: t.name.clone(),
-            expected: format!("F32 or F64 {shape:?}"),
-            got,
-        };
+        let wrong =
+            |got: String| WeightsError::Tensor { name: t.name.clone(), expected: format!("F32 or F64 {shape:?}"), got };
         let view = file.tensor(&t.name).map_err(|e| wrong(e.to_string()))?;
         if view.shape() != shape {
             return Err(wrong(format!("{:?} {:?}", view.dtype(), view.shape())));

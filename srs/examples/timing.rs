@@ -7,12 +7,7 @@ use std::time::Instant;
 use srs::{SrsCache, SrsLabel, SrsSize, dev, silent};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let k = SrsSize::new(
-        std::env::args()
-            .nth(1)
-            .unwrap_or_else(|| "16".into())
-            .parse()?,
-    )?;
+    let k = SrsSize::new(std::env::args().nth(1).unwrap_or_else(|| "16".into()).parse()?)?;
     let dir = tempfile::tempdir()?;
     let cache = SrsCache::new(dir.path());
     let start = Instant::now();
@@ -23,11 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("k = {k}: stored in {:?}", start.elapsed());
     let start = Instant::now();
     let loaded = cache.load(&SrsLabel::development(), k, &silent)?;
-    println!(
-        "k = {k}: loaded in {:?}, digest {}",
-        start.elapsed(),
-        loaded.info().digest
-    );
+    println!("k = {k}: loaded in {:?}, digest {}", start.elapsed(), loaded.info().digest);
     if (2..=17).contains(&k.k()) {
         let half = SrsSize::new(k.k() - 1)?;
         let start = Instant::now();

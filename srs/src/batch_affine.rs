@@ -17,11 +17,7 @@ pub(crate) struct BatchAdder {
 
 impl BatchAdder {
     /// `acc[i] += p` for every `(i, p)`; no index may occur twice. All points may be the identity.
-    pub(crate) fn add(
-        &mut self,
-        acc: &mut [G1Affine],
-        addends: impl IntoIterator<Item = (usize, G1Affine)>,
-    ) {
+    pub(crate) fn add(&mut self, acc: &mut [G1Affine], addends: impl IntoIterator<Item = (usize, G1Affine)>) {
         self.pending.clear();
         self.denominators.clear();
         for (i, p) in addends {
@@ -52,8 +48,7 @@ impl BatchAdder {
         self.denominators.clear();
         // y = 0 holds for no point but the identity, because the order of the curve is odd.
         let doubled = |p: &&mut G1Affine| !bool::from(p.is_identity());
-        self.denominators
-            .extend(acc.iter_mut().filter(doubled).map(|p| p.y.double()));
+        self.denominators.extend(acc.iter_mut().filter(doubled).map(|p| p.y.double()));
         self.invert();
         for (p, inverse) in acc.iter_mut().filter(doubled).zip(&self.denominators) {
             let square = p.x.square();
@@ -97,16 +92,7 @@ mod tests {
     fn every_case_of_addition_and_doubling_equals_the_library() {
         let point = |i: u64| (G1Affine::generator() * Fr::from(i)).to_affine();
         let left: Vec<_> = [0, 0, 5, 5, 5, 5, 9].map(point).into();
-        let right: Vec<_> = [
-            point(0),
-            point(3),
-            point(0),
-            point(5),
-            -point(5),
-            point(7),
-            point(1),
-        ]
-        .into();
+        let right: Vec<_> = [point(0), point(3), point(0), point(5), -point(5), point(7), point(1)].into();
         let mut adder = BatchAdder::default();
         let mut sums = left.clone();
         adder.add(&mut sums, right.iter().copied().enumerate());

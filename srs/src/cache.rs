@@ -62,31 +62,18 @@ impl SrsCache {
     /// from k = 19 on) and stored, else, for the label `dev`, made.
     ///
     /// Errors: [`SrsError::NotCached`] if no string of this label is large enough; refusals as in [`Self::load`].
-    pub fn get(
-        &self,
-        label: &SrsLabel,
-        k: SrsSize,
-        on_progress: OnProgress<'_>,
-    ) -> Result<Srs, SrsError> {
+    pub fn get(&self, label: &SrsLabel, k: SrsSize, on_progress: OnProgress<'_>) -> Result<Srs, SrsError> {
         if *label == SrsLabel::development() {
             return self.development(k, on_progress);
         }
         if self.contains(label, k) {
             return self.load(label, k, on_progress);
         }
-        let larger = (k.k() + 1..=SrsSize::MAX)
-            .filter_map(|k| SrsSize::new(k).ok())
-            .find(|&k| self.contains(label, k));
+        let larger = (k.k() + 1..=SrsSize::MAX).filter_map(|k| SrsSize::new(k).ok()).find(|&k| self.contains(label, k));
         let Some(larger) = larger else {
-            return Err(SrsError::NotCached {
-                dir: self.dir.clone(),
-                label: label.clone(),
-                k,
-            });
+            return Err(SrsError::NotCached { dir: self.dir.clone(), label: label.clone(), k });
         };
-        let srs = self
-            .load(label, larger, on_progress)?
-            .downsize(k, on_progress)?;
+        let srs = self.load(label, larger, on_progress)?.downsize(k, on_progress)?;
         self.store(&srs, on_progress)?;
         Ok(srs)
     }
@@ -99,17 +86,9 @@ impl SrsCache {
     /// Loads one file and compares its digests. Points are not checked again.
     ///
     /// Errors: [`SrsError::Digest`], [`SrsError::WrongEntry`], [`SrsError::DevelopmentLabel`] and those of the format.
-    pub fn load(
-        &self,
-        label: &SrsLabel,
-        k: SrsSize,
-        on_progress: OnProgress<'_>,
-    ) -> Result<Srs, SrsError> {
+    pub fn load(&self, label: &SrsLabel, k: SrsSize, on_progress: OnProgress<'_>) -> Result<Srs, SrsError> {
         let path = self.path(label, k);
-        let io = |source| SrsError::Io {
-            file: path.clone(),
-            source,
-        };
+        let io = |source| SrsError::Io { file: path.clone(), source };
         let mut file = File::open(&path).map_err(io)?;
         let header = read_header(&path, &mut file)?;
         if (&header.label, header.k) != (label, k) {
@@ -123,21 +102,12 @@ impl SrsCache {
         }
         let left = file.metadata().map_err(io)?.len() - header.len;
         check_len(&path, "body", raw::body_len(k), left)?;
-        let (params, body_k, got) =
-            raw::read_body_unchecked(&mut file, k, on_progress).map_err(io)?;
+        let (params, body_k, got) = raw::read_body_unchecked(&mut file, k, on_progress).map_err(io)?;
         if got != header.body {
-            return Err(SrsError::Digest {
-                file: path,
-                part: "body",
-                expected: header.body,
-                got,
-            });
+            return Err(SrsError::Digest { file: path, part: "body", expected: header.body, got });
         }
         if body_k != k.k() {
-            return Err(SrsError::Header {
-                file: path,
-                field: "k",
-            });
+            return Err(SrsError::Header { file: path, field: "k" });
         }
         let srs = Srs::assemble_with_digest(params, header.label, header.source, got)?;
         srs.check_label()?;
@@ -152,20 +122,9 @@ impl SrsCache {
         let info = srs.info();
         let path = self.path(&info.label, info.k);
         let total = raw::body_len(info.k);
-        on_progress(Progress {
-            stage: Stage::Write,
-            done: 0,
-            total,
-        });
-        self.write_file(&path, srs).map_err(|source| SrsError::Io {
-            file: path.clone(),
-            source,
-        })?;
-        on_progress(Progress {
-            stage: Stage::Write,
-            done: total,
-            total,
-        });
+        on_progress(Progress { stage: Stage::Write, done: 0, total });
+        self.write_file(&path, srs).map_err(|source| SrsError::Io { file: path.clone(), source })?;
+        on_progress(Progress { stage: Stage::Write, done: total, total });
         Ok(path)
     }
 
@@ -183,10 +142,7 @@ impl SrsCache {
     ///
     /// Errors: the first file that has our suffix and a malformed header. A missing directory is an empty one.
     pub fn list(&self) -> Result<Vec<SrsInfo>, SrsError> {
-        let io = |source| SrsError::Io {
-            file: self.dir.clone(),
-            source,
-        };
+        let io = |source| SrsError::Io { file: self.dir.clone(), source };
         let entries = match fs::read_dir(&self.dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
             entries => entries.map_err(io)?,
@@ -207,23 +163,14 @@ impl SrsCache {
 ///
 /// Errors: those of the format.
 pub fn info(path: &Path) -> Result<SrsInfo, SrsError> {
-    let io = |source| SrsError::Io {
-        file: path.to_owned(),
-        source,
-    };
+    let io = |source| SrsError::Io { file: path.to_owned(), source };
     let mut file = File::open(path).map_err(io)?;
     let header = read_header(path, &mut file)?;
     let len = file.metadata().map_err(io)?.len();
     check_len(path, "body", raw::body_len(header.k), len - header.len)?;
     let tau_h = raw::read_last_point(&mut file).map_err(io)?;
     let secure = tau_h != dev::tau_g2();
-    Ok(SrsInfo {
-        label: header.label,
-        k: header.k,
-        digest: header.body,
-        secure,
-        source: header.source,
-    })
+    Ok(SrsInfo { label: header.label, k: header.k, digest: header.body, secure, source: header.source })
 }
 
 struct Header {
@@ -238,16 +185,8 @@ struct Header {
 pub(crate) fn check_len(path: &Path, part: &str, expected: u64, got: u64) -> Result<(), SrsError> {
     let file = || path.to_owned();
     match got.cmp(&expected) {
-        std::cmp::Ordering::Less => Err(SrsError::Truncated {
-            file: file(),
-            part: part.into(),
-            expected,
-            got,
-        }),
-        std::cmp::Ordering::Greater => Err(SrsError::Trailing {
-            file: file(),
-            got: got - expected,
-        }),
+        std::cmp::Ordering::Less => Err(SrsError::Truncated { file: file(), part: part.into(), expected, got }),
+        std::cmp::Ordering::Greater => Err(SrsError::Trailing { file: file(), got: got - expected }),
         std::cmp::Ordering::Equal => Ok(()),
     }
 }
@@ -268,26 +207,14 @@ fn encode_header(info: &SrsInfo) -> Vec<u8> {
 }
 
 fn read_header(path: &Path, file: &mut File) -> Result<Header, SrsError> {
-    let mut reader = HeaderReader {
-        path,
-        file,
-        seen: vec![],
-    };
+    let mut reader = HeaderReader { path, file, seen: vec![] };
     let magic = reader.take("magic", MAGIC.len())?;
     if magic != MAGIC.as_bytes() {
-        return Err(SrsError::Magic {
-            file: path.to_owned(),
-            expected: MAGIC,
-            got: magic,
-        });
+        return Err(SrsError::Magic { file: path.to_owned(), expected: MAGIC, got: magic });
     }
     let version = reader.take_u32("version")?;
     if version != VERSION {
-        return Err(SrsError::Version {
-            file: path.to_owned(),
-            expected: VERSION,
-            got: version,
-        });
+        return Err(SrsError::Version { file: path.to_owned(), expected: VERSION, got: version });
     }
     let k = reader.take_u32("k")?;
     let label = reader.take_text("label")?;
@@ -296,19 +223,10 @@ fn read_header(path: &Path, file: &mut File) -> Result<Header, SrsError> {
     let got = SrsDigest(Sha256::digest(&reader.seen).into());
     let expected = SrsDigest(reader.take_array("header digest")?);
     if got != expected {
-        return Err(SrsError::Digest {
-            file: path.to_owned(),
-            part: "header",
-            expected,
-            got,
-        });
+        return Err(SrsError::Digest { file: path.to_owned(), part: "header", expected, got });
     }
     Ok(Header {
-        k: SrsSize::new(k).map_err(|_| SrsError::FileSize {
-            file: path.to_owned(),
-            field: "k",
-            got: k,
-        })?,
+        k: SrsSize::new(k).map_err(|_| SrsError::FileSize { file: path.to_owned(), field: "k", got: k })?,
         label: SrsLabel::from_str(&label)?,
         source: SrsSource::new(&source),
         body,
@@ -326,14 +244,8 @@ struct HeaderReader<'a> {
 impl HeaderReader<'_> {
     fn take(&mut self, field: &'static str, len: usize) -> Result<Vec<u8>, SrsError> {
         let mut bytes = vec![];
-        let io = |source| SrsError::Io {
-            file: self.path.to_owned(),
-            source,
-        };
-        Read::by_ref(self.file)
-            .take(len as u64)
-            .read_to_end(&mut bytes)
-            .map_err(io)?;
+        let io = |source| SrsError::Io { file: self.path.to_owned(), source };
+        Read::by_ref(self.file).take(len as u64).read_to_end(&mut bytes).map_err(io)?;
         if bytes.len() < len {
             return Err(SrsError::Truncated {
                 file: self.path.to_owned(),
@@ -348,10 +260,7 @@ impl HeaderReader<'_> {
 
     fn take_array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], SrsError> {
         let bytes = self.take(field, N)?;
-        bytes.try_into().map_err(|_| SrsError::Header {
-            file: self.path.to_owned(),
-            field,
-        })
+        bytes.try_into().map_err(|_| SrsError::Header { file: self.path.to_owned(), field })
     }
 
     fn take_u32(&mut self, field: &'static str) -> Result<u32, SrsError> {
@@ -361,9 +270,6 @@ impl HeaderReader<'_> {
     fn take_text(&mut self, field: &'static str) -> Result<String, SrsError> {
         let len = u16::from_le_bytes(self.take_array(field)?);
         let bytes = self.take(field, len.into())?;
-        String::from_utf8(bytes).map_err(|_| SrsError::Header {
-            file: self.path.to_owned(),
-            field,
-        })
+        String::from_utf8(bytes).map_err(|_| SrsError::Header { file: self.path.to_owned(), field })
     }
 }

@@ -34,55 +34,31 @@ pub(crate) struct Parts<'a> {
 ///
 /// Errors: `NotGenerator`, `Infinity`, `NotInSubgroup`, `NoContribution`, `TauMismatch`, and `PowersInconsistent`
 /// with the index of the first wrong power.
-pub(crate) fn check_powers(
-    parts: Parts<'_>,
-    g: &[G1Affine],
-    h: G2Affine,
-    tau_h: G2Affine,
-) -> Result<(), SrsError> {
+pub(crate) fn check_powers(parts: Parts<'_>, g: &[G1Affine], h: G2Affine, tau_h: G2Affine) -> Result<(), SrsError> {
     let file = || parts.file.to_owned();
     if g.first() != Some(&G1Affine::generator()) {
-        return Err(SrsError::NotGenerator {
-            file: file(),
-            part: parts.g1,
-        });
+        return Err(SrsError::NotGenerator { file: file(), part: parts.g1 });
     }
     if h != G2Affine::generator() {
-        return Err(SrsError::NotGenerator {
-            file: file(),
-            part: parts.g2,
-        });
+        return Err(SrsError::NotGenerator { file: file(), part: parts.g2 });
     }
     if bool::from(tau_h.is_identity()) {
-        return Err(SrsError::Infinity {
-            file: file(),
-            part: parts.g2,
-            index: 1,
-        });
+        return Err(SrsError::Infinity { file: file(), part: parts.g2, index: 1 });
     }
     // (r − 1)·P = −P exactly for the points whose order divides the prime r.
     if (tau_h * -Fr::ONE).to_affine() != -tau_h {
-        return Err(SrsError::NotInSubgroup {
-            file: file(),
-            part: parts.g2,
-            index: 1,
-        });
+        return Err(SrsError::NotInSubgroup { file: file(), part: parts.g2, index: 1 });
     }
     if tau_h == h {
         return Err(SrsError::NoContribution { file: file() });
     }
     if g.len() > 1 && Bn256::pairing(&g[1], &h) != Bn256::pairing(&g[0], &tau_h) {
-        return Err(SrsError::TauMismatch {
-            file: file(),
-            g1: parts.g1,
-            g2: parts.g2,
-        });
+        return Err(SrsError::TauMismatch { file: file(), g1: parts.g1, g2: parts.g2 });
     }
     let rho = powers(Fr::random(OsRng), g.len());
     // Whether g[from+1 ..= to] are τ times g[from .. to].
     let consistent = |from: usize, to: usize| {
-        let sum =
-            |offset| best_multiexp(&rho[from..to], &g[from + offset..to + offset]).to_affine();
+        let sum = |offset| best_multiexp(&rho[from..to], &g[from + offset..to + offset]).to_affine();
         Bn256::pairing(&sum(1), &h) == Bn256::pairing(&sum(0), &tau_h)
     };
     let last = g.len() - 1;
@@ -98,11 +74,7 @@ pub(crate) fn check_powers(
             to = middle;
         }
     }
-    Err(SrsError::PowersInconsistent {
-        file: file(),
-        part: parts.g1,
-        index: to as u64,
-    })
+    Err(SrsError::PowersInconsistent { file: file(), part: parts.g1, index: to as u64 })
 }
 
 /// Checks that `lagrange[i] = L_i(τ)·G` for the powers `g` of τ.
@@ -124,10 +96,6 @@ pub(crate) fn check_lagrange(
     if by_values == by_coefficients {
         Ok(())
     } else {
-        Err(SrsError::LagrangeMismatch {
-            file: file.to_owned(),
-            part,
-            k,
-        })
+        Err(SrsError::LagrangeMismatch { file: file.to_owned(), part, k })
     }
 }

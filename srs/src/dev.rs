@@ -43,12 +43,7 @@ pub fn generate(k: SrsSize, on_progress: OnProgress<'_>) -> Result<Srs, SrsError
 pub fn tau() -> Fr {
     let mut wide = [0; 64];
     for (i, half) in wide.chunks_exact_mut(32).enumerate() {
-        half.copy_from_slice(
-            &Sha256::new()
-                .chain_update([i as u8])
-                .chain_update(PUBLIC_SEED)
-                .finalize(),
-        );
+        half.copy_from_slice(&Sha256::new().chain_update([i as u8]).chain_update(PUBLIC_SEED).finalize());
     }
     Fr::from_uniform_bytes(&wide)
 }
@@ -68,17 +63,10 @@ pub(crate) fn points(k: SrsSize, on_progress: OnProgress<'_>) -> (Vec<G1Affine>,
         let done = AtomicU64::new(0);
         table.multiply(&scalars, &|batch| {
             let done = done.fetch_add(batch as u64, Ordering::Relaxed) + batch as u64;
-            on_progress(Progress {
-                stage,
-                done,
-                total: n as u64,
-            });
+            on_progress(Progress { stage, done, total: n as u64 });
         })
     };
-    (
-        multiply(powers(tau, n), Stage::Powers),
-        multiply(lagrange_at(tau, k), Stage::Lagrange),
-    )
+    (multiply(powers(tau, n), Stage::Powers), multiply(lagrange_at(tau, k), Stage::Lagrange))
 }
 
 #[cfg(test)]

@@ -14,15 +14,13 @@ const CHUNK: usize = 1 << 12;
 /// z^0 … z^(n−1).
 pub(crate) fn powers(z: Fr, n: usize) -> Vec<Fr> {
     let mut out = vec![Fr::ZERO; n];
-    out.par_chunks_mut(CHUNK)
-        .enumerate()
-        .for_each(|(i, chunk)| {
-            let mut current = z.pow_vartime([(i * CHUNK) as u64]);
-            for s in chunk {
-                *s = current;
-                current *= z;
-            }
-        });
+    out.par_chunks_mut(CHUNK).enumerate().for_each(|(i, chunk)| {
+        let mut current = z.pow_vartime([(i * CHUNK) as u64]);
+        for s in chunk {
+            *s = current;
+            current *= z;
+        }
+    });
     out
 }
 
@@ -32,24 +30,21 @@ pub(crate) fn powers(z: Fr, n: usize) -> Vec<Fr> {
 pub(crate) fn lagrange_at(z: Fr, k: SrsSize) -> Vec<Fr> {
     let n = k.n_points();
     let omega = root_of_unity(k);
-    let numerator =
-        (z.pow_vartime([n as u64]) - Fr::ONE) * Fr::TWO_INV.pow_vartime([u64::from(k.k())]);
+    let numerator = (z.pow_vartime([n as u64]) - Fr::ONE) * Fr::TWO_INV.pow_vartime([u64::from(k.k())]);
     let mut out = vec![Fr::ZERO; n];
-    out.par_chunks_mut(CHUNK)
-        .enumerate()
-        .for_each(|(i, chunk)| {
-            let mut roots = Vec::with_capacity(chunk.len());
-            let mut root = omega.pow_vartime([(i * CHUNK) as u64]);
-            for s in chunk.iter_mut() {
-                roots.push(root);
-                *s = z - root;
-                root *= omega;
-            }
-            chunk.iter_mut().batch_invert();
-            for (s, root) in chunk.iter_mut().zip(roots) {
-                *s *= numerator * root;
-            }
-        });
+    out.par_chunks_mut(CHUNK).enumerate().for_each(|(i, chunk)| {
+        let mut roots = Vec::with_capacity(chunk.len());
+        let mut root = omega.pow_vartime([(i * CHUNK) as u64]);
+        for s in chunk.iter_mut() {
+            roots.push(root);
+            *s = z - root;
+            root *= omega;
+        }
+        chunk.iter_mut().batch_invert();
+        for (s, root) in chunk.iter_mut().zip(roots) {
+            *s *= numerator * root;
+        }
+    });
     out
 }
 

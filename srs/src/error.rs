@@ -15,10 +15,7 @@ pub enum SrsError {
         got: u64,
     },
     /// A file says a size outside 1..=28 (0..=28 for the power of a `.ptau` file).
-    #[error(
-        "{file}: {field} = {got} is outside the sizes of BN254, at most {}",
-        SrsSize::MAX
-    )]
+    #[error("{file}: {field} = {got} is outside the sizes of BN254, at most {}", SrsSize::MAX)]
     FileSize {
         /// Path.
         file: PathBuf,
@@ -28,9 +25,7 @@ pub enum SrsError {
         got: u32,
     },
     /// A label has characters that cannot be part of a file name.
-    #[error(
-        "label {got:?} must be 1 to 64 characters of a-z 0-9 . _ - beginning with a letter or digit"
-    )]
+    #[error("label {got:?} must be 1 to 64 characters of a-z 0-9 . _ - beginning with a letter or digit")]
     Label {
         /// Text found (cut).
         got: String,
@@ -228,9 +223,7 @@ pub enum SrsError {
         index: u64,
     },
     /// The Lagrange basis is not that of the monomial one.
-    #[error(
-        "{file}: {part} is not the Lagrange basis of the powers for k = {k} (random linear combination)"
-    )]
+    #[error("{file}: {part} is not the Lagrange basis of the powers for k = {k} (random linear combination)")]
     LagrangeMismatch {
         /// Path.
         file: PathBuf,

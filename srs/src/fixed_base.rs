@@ -53,34 +53,22 @@ impl FixedBase {
                 affine
             })
             .collect();
-        Self {
-            digit_len,
-            table: rows.concat(),
-        }
+        Self { digit_len, table: rows.concat() }
     }
 
     /// `scalars[i] · P` for every i, on all cores. `on_batch(n)` is called after every n results.
-    pub(crate) fn multiply(
-        &self,
-        scalars: &[Fr],
-        on_batch: &(dyn Fn(usize) + Sync),
-    ) -> Vec<G1Affine> {
+    pub(crate) fn multiply(&self, scalars: &[Fr], on_batch: &(dyn Fn(usize) + Sync)) -> Vec<G1Affine> {
         let mut out = vec![G1Affine::identity(); scalars.len()];
-        out.par_chunks_mut(BATCH)
-            .zip(scalars.par_chunks(BATCH))
-            .for_each(|(out, scalars)| {
-                self.multiply_batch(scalars, out);
-                on_batch(out.len());
-            });
+        out.par_chunks_mut(BATCH).zip(scalars.par_chunks(BATCH)).for_each(|(out, scalars)| {
+            self.multiply_batch(scalars, out);
+            on_batch(out.len());
+        });
         out
     }
 
     fn multiply_batch(&self, scalars: &[Fr], out: &mut [G1Affine]) {
         let n_windows = SCALAR_LEN / self.digit_len;
-        let digits: Vec<i32> = scalars
-            .iter()
-            .flat_map(|s| signed_digits(s, self.digit_len))
-            .collect();
+        let digits: Vec<i32> = scalars.iter().flat_map(|s| signed_digits(s, self.digit_len)).collect();
         let mut adder = BatchAdder::default();
         for (j, row) in self.table.chunks_exact(half_of(self.digit_len)).enumerate() {
             let addend = |i: usize| {
@@ -106,20 +94,11 @@ fn signed_digits(scalar: &Fr, digit_len: usize) -> Vec<i32> {
     let mut carry = 0;
     // The modulus is below 2^254, so the top digit is at most a quarter of its range and carries nothing.
     let digit = |bytes: &[u8]| {
-        let value = bytes
-            .iter()
-            .rev()
-            .fold(0, |acc, &b| acc << 8 | i32::from(b))
-            + carry;
+        let value = bytes.iter().rev().fold(0, |acc, &b| acc << 8 | i32::from(b)) + carry;
         carry = i32::from(value > half);
         value - carry * 2 * half
     };
-    scalar
-        .to_repr()
-        .as_ref()
-        .chunks_exact(digit_len)
-        .map(digit)
-        .collect()
+    scalar.to_repr().as_ref().chunks_exact(digit_len).map(digit).collect()
 }
 
 #[cfg(test)]
@@ -131,19 +110,8 @@ mod tests {
     #[test]
     fn multiples_equal_double_and_add() {
         let base = (G1Affine::generator() * Fr::from(7)).to_affine();
-        let mut scalars = vec![
-            Fr::ZERO,
-            Fr::ONE,
-            -Fr::ONE,
-            Fr::from(1 << 15),
-            Fr::from((1 << 15) + 1),
-        ];
-        scalars.extend([
-            Fr::from(u64::MAX),
-            Fr::from(1 << 16),
-            Fr::TWO_INV,
-            -Fr::from(1 << 16),
-        ]);
+        let mut scalars = vec![Fr::ZERO, Fr::ONE, -Fr::ONE, Fr::from(1 << 15), Fr::from((1 << 15) + 1)];
+        scalars.extend([Fr::from(u64::MAX), Fr::from(1 << 16), Fr::TWO_INV, -Fr::from(1 << 16)]);
         scalars.extend((0..3000u64).map(|i| Fr::from(i + 3).pow_vartime([77 + i])));
         scalars.extend([128, 129, 255, 256].map(Fr::from));
         for n_multiples in [1, LARGE_FROM] {

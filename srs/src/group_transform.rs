@@ -21,11 +21,7 @@ const BATCH: usize = 512;
 /// `L_i(τ)·G = n⁻¹·Σ_j ω^(−ij)·g[j]` for the powers `g[j] = τ^j·G`, n = 2^k of them.
 ///
 /// Reports k·n/2 butterflies and n scalings as [`Stage::Lagrange`]. Needs as much memory again as its input.
-pub(crate) fn lagrange_from_powers(
-    g: &[G1Affine],
-    k: SrsSize,
-    on_progress: OnProgress<'_>,
-) -> Vec<G1Affine> {
+pub(crate) fn lagrange_from_powers(g: &[G1Affine], k: SrsSize, on_progress: OnProgress<'_>) -> Vec<G1Affine> {
     let n = k.n_points();
     let n_butterflies = n / 2;
     let total = u64::from(k.k()) * n_butterflies as u64 + n as u64;
@@ -69,12 +65,10 @@ pub(crate) fn lagrange_from_powers(
         }
     }
     let n_inverse = Fr::TWO_INV.pow_vartime([u64::from(k.k())]);
-    points
-        .par_chunks_mut(BATCH)
-        .for_each_init(BatchAdder::default, |adder, chunk| {
-            multiply_each(adder, chunk, &vec![n_inverse; chunk.len()]);
-            report(chunk.len());
-        });
+    points.par_chunks_mut(BATCH).for_each_init(BatchAdder::default, |adder, chunk| {
+        multiply_each(adder, chunk, &vec![n_inverse; chunk.len()]);
+        report(chunk.len());
+    });
     points
 }
 
@@ -105,10 +99,8 @@ mod tests {
         for k in [1, 3, 6] {
             let size = SrsSize::new(k).unwrap();
             for tau in [root_of_unity(size), -Fr::ONE, Fr::ONE, Fr::ZERO] {
-                let g: Vec<G1Affine> = powers(tau, size.n_points())
-                    .iter()
-                    .map(|s| (G1Affine::generator() * s).to_affine())
-                    .collect();
+                let g: Vec<G1Affine> =
+                    powers(tau, size.n_points()).iter().map(|s| (G1Affine::generator() * s).to_affine()).collect();
                 let projective = g.iter().map(PrimeCurveAffine::to_curve).collect();
                 let expected: Vec<G1Affine> = g_to_lagrange(projective, k);
                 assert_eq!(lagrange_from_powers(&g, size, &silent), expected);
@@ -121,11 +113,7 @@ mod tests {
         let k = SrsSize::new(6).unwrap();
         let largest = Mutex::new(0);
         let on_progress = |p: Progress| {
-            assert_eq!(
-                (p.stage, p.total),
-                (Stage::Lagrange, 6 * 32 + 64),
-                "of 2^6 points"
-            );
+            assert_eq!((p.stage, p.total), (Stage::Lagrange, 6 * 32 + 64), "of 2^6 points");
             let mut largest = largest.lock().unwrap();
             *largest = p.done.max(*largest);
         };

@@ -44,6 +44,4 @@ mod variable_base;
 
 pub use cache::SrsCache;
 pub use error::SrsError;
-pub use types::{
-    OnProgress, Progress, Srs, SrsDigest, SrsInfo, SrsLabel, SrsSize, SrsSource, Stage, silent,
-};
+pub use types::{OnProgress, Progress, Srs, SrsDigest, SrsInfo, SrsLabel, SrsSize, SrsSource, Stage, silent};

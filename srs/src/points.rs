@@ -37,11 +37,7 @@ enum Refusal {
 
 impl Part<'_> {
     /// Reads `n` G1 points, checked. Memory grows with what was read, not with what was promised.
-    pub(crate) fn read_g1(
-        &self,
-        input: &mut impl Read,
-        n: usize,
-    ) -> Result<Vec<G1Affine>, SrsError> {
+    pub(crate) fn read_g1(&self, input: &mut impl Read, n: usize) -> Result<Vec<G1Affine>, SrsError> {
         let mut points = vec![];
         let mut buffer = vec![0; CHUNK.min(n) * G1_LEN];
         while points.len() < n {
@@ -51,37 +47,24 @@ impl Part<'_> {
             let chunk: Vec<G1Affine> = bytes
                 .par_chunks_exact(G1_LEN)
                 .enumerate()
-                .map(|(i, bytes)| {
-                    decode::<Fq, G1Affine>(bytes).map_err(|r| self.refuse(r, start + i))
-                })
+                .map(|(i, bytes)| decode::<Fq, G1Affine>(bytes).map_err(|r| self.refuse(r, start + i)))
                 .collect::<Result<_, _>>()?;
             points.extend(chunk);
             let (done, total) = (points.len() as u64, n as u64);
-            (self.on_progress)(Progress {
-                stage: Stage::Read,
-                done,
-                total,
-            });
+            (self.on_progress)(Progress { stage: Stage::Read, done, total });
         }
         Ok(points)
     }
 
     /// Reads one G2 point, the `index`-th of its part, checked; the subgroup is the caller's to check.
-    pub(crate) fn read_g2(
-        &self,
-        input: &mut impl Read,
-        index: usize,
-    ) -> Result<G2Affine, SrsError> {
+    pub(crate) fn read_g2(&self, input: &mut impl Read, index: usize) -> Result<G2Affine, SrsError> {
         let mut bytes = [0; G2_LEN];
         input.read_exact(&mut bytes).map_err(|e| self.io(e))?;
         decode::<Fq2, G2Affine>(&bytes).map_err(|r| self.refuse(r, index))
     }
 
     fn io(&self, source: io::Error) -> SrsError {
-        SrsError::Io {
-            file: self.file.to_owned(),
-            source,
-        }
+        SrsError::Io { file: self.file.to_owned(), source }
     }
 
     fn refuse(&self, refusal: Refusal, index: usize) -> SrsError {

@@ -40,8 +40,8 @@ const N8: u32 = 32;
 const HEADER_LEN: u64 = 44;
 /// The BN254 base field modulus, little-endian.
 const MODULUS: [u8; 32] = [
-    0x47, 0xfd, 0x7c, 0xd8, 0x16, 0x8c, 0x20, 0x3c, 0x8d, 0xca, 0x71, 0x68, 0x91, 0x6a, 0x81, 0x97,
-    0x5d, 0x58, 0x81, 0x81, 0xb6, 0x45, 0x50, 0xb8, 0x29, 0xa0, 0x31, 0xe1, 0x72, 0x4e, 0x64, 0x30,
+    0x47, 0xfd, 0x7c, 0xd8, 0x16, 0x8c, 0x20, 0x3c, 0x8d, 0xca, 0x71, 0x68, 0x91, 0x6a, 0x81, 0x97, 0x5d, 0x58, 0x81,
+    0x81, 0xb6, 0x45, 0x50, 0xb8, 0x29, 0xa0, 0x31, 0xe1, 0x72, 0x4e, 0x64, 0x30,
 ];
 
 const HEADER: (u32, &str) = (1, "header");
@@ -82,53 +82,22 @@ pub fn info(path: &Path) -> Result<PtauInfo, SrsError> {
 ///
 /// Errors: those of the layout; `NotCanonical`, `NotOnCurve`, `Infinity` with section name and index; those of the pairing
 /// checks; `LagrangeMismatch`; `DevelopmentLabel` if `label` is `dev`.
-pub fn import(
-    path: &Path,
-    k: SrsSize,
-    label: SrsLabel,
-    on_progress: OnProgress<'_>,
-) -> Result<Srs, SrsError> {
+pub fn import(path: &Path, k: SrsSize, label: SrsLabel, on_progress: OnProgress<'_>) -> Result<Srs, SrsError> {
     let (mut file, layout) = Layout::read(path)?;
     if k.k() > layout.info.power {
-        return Err(SrsError::TooSmall {
-            file: path.to_owned(),
-            available: layout.info.power,
-            wanted: k,
-        });
+        return Err(SrsError::TooSmall { file: path.to_owned(), available: layout.info.power, wanted: k });
     }
-    let io = |source| SrsError::Io {
-        file: path.to_owned(),
-        source,
-    };
+    let io = |source| SrsError::Io { file: path.to_owned(), source };
     let n = k.n_points();
-    let part = |name| Part {
-        file: path,
-        name,
-        on_progress,
-    };
+    let part = |name| Part { file: path, name, on_progress };
     file.seek(SeekFrom::Start(layout.tau_g1)).map_err(io)?;
     let g = part(TAU_G1.1).read_g1(&mut file, n)?;
     file.seek(SeekFrom::Start(layout.tau_g2)).map_err(io)?;
     let h = part(TAU_G2.1).read_g2(&mut file, 0)?;
     let tau_h = part(TAU_G2.1).read_g2(&mut file, 1)?;
-    let checks = |done| {
-        on_progress(Progress {
-            stage: Stage::Check,
-            done,
-            total: 2,
-        })
-    };
+    let checks = |done| on_progress(Progress { stage: Stage::Check, done, total: 2 });
     checks(0);
-    check::check_powers(
-        Parts {
-            file: path,
-            g1: TAU_G1.1,
-            g2: TAU_G2.1,
-        },
-        &g,
-        h,
-        tau_h,
-    )?;
+    check::check_powers(Parts { file: path, g1: TAU_G1.1, g2: TAU_G2.1 }, &g, h, tau_h)?;
     checks(1);
     let g_lagrange = match layout.lagrange {
         Some(start) => {
@@ -141,10 +110,7 @@ pub fn import(
     check::check_lagrange(path, LAGRANGE_G1.1, k, &g, &g_lagrange)?;
     checks(2);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let source = SrsSource::new(&format!(
-        "ptau file {name}, ceremony power {}",
-        layout.info.ceremony_power
-    ));
+    let source = SrsSource::new(&format!("ptau file {name}, ceremony power {}", layout.info.ceremony_power));
     let srs = Srs::assemble(raw::from_parts(k, g, g_lagrange, h, tau_h), label, source)?;
     srs.check_label()?;
     Ok(srs)
@@ -172,10 +138,7 @@ fn their_root_exponent(k: SrsSize) -> usize {
     let exponent = odd_part.to_repr();
     let mut limbs = [0; 4];
     for (limb, bytes) in limbs.iter_mut().zip(exponent.as_ref().chunks_exact(8)) {
-        *limb = bytes
-            .iter()
-            .rev()
-            .fold(0, |acc, &b| acc << 8 | u64::from(b));
+        *limb = bytes.iter().rev().fold(0, |acc, &b| acc << 8 | u64::from(b));
     }
     let theirs = (k.k()..Fr::S).fold(Fr::from(5).pow_vartime(limbs), |root, _| root.square());
     let inverse = root_of_unity(k).pow_vartime([k.n_points() as u64 - 1]);
@@ -199,41 +162,21 @@ struct Layout {
 
 impl Layout {
     fn read(path: &Path) -> Result<(File, Self), SrsError> {
-        let io = |source| SrsError::Io {
-            file: path.to_owned(),
-            source,
-        };
+        let io = |source| SrsError::Io { file: path.to_owned(), source };
         let mut file = File::open(path).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
-        let mut reader = Cursor {
-            path,
-            file: &mut file,
-            at: 0,
-            len,
-        };
+        let mut reader = Cursor { path, file: &mut file, at: 0, len };
         let magic: [u8; 4] = reader.take("magic")?;
         if magic != MAGIC.as_bytes() {
-            return Err(SrsError::Magic {
-                file: path.to_owned(),
-                expected: MAGIC,
-                got: magic.to_vec(),
-            });
+            return Err(SrsError::Magic { file: path.to_owned(), expected: MAGIC, got: magic.to_vec() });
         }
         let version = reader.take_u32("version")?;
         if version != VERSION {
-            return Err(SrsError::Version {
-                file: path.to_owned(),
-                expected: VERSION,
-                got: version,
-            });
+            return Err(SrsError::Version { file: path.to_owned(), expected: VERSION, got: version });
         }
         let sections = reader.sections()?;
         let find = |(section, name): (u32, &'static str)| {
-            let missing = SrsError::SectionMissing {
-                file: path.to_owned(),
-                section,
-                name,
-            };
+            let missing = SrsError::SectionMissing { file: path.to_owned(), section, name };
             sections.get(&section).copied().ok_or(missing)
         };
         let (power, ceremony_power) = reader.header(find(HEADER)?)?;
@@ -241,13 +184,7 @@ impl Layout {
             if expected.contains(&got) {
                 return Ok(start);
             }
-            Err(SrsError::SectionLength {
-                file: path.to_owned(),
-                section,
-                name,
-                expected: expected[0],
-                got,
-            })
+            Err(SrsError::SectionLength { file: path.to_owned(), section, name, expected: expected[0], got })
         };
         // power ≤ 28, so the lengths stay far below 2^64.
         let n = 1u64 << power;
@@ -256,32 +193,12 @@ impl Layout {
         let tau_g2 = expect(TAU_G2, find(TAU_G2)?, &[n * g2_len])?;
         // Domains up to 2^(power+1), or up to 2^power in files of older writers.
         let lagrange = match sections.get(&LAGRANGE_G1.0) {
-            Some(&found) => Some(expect(
-                LAGRANGE_G1,
-                found,
-                &[(4 * n - 1) * g1_len, (2 * n - 1) * g1_len],
-            )?),
+            Some(&found) => Some(expect(LAGRANGE_G1, found, &[(4 * n - 1) * g1_len, (2 * n - 1) * g1_len])?),
             None => None,
         };
-        let origin = if lagrange.is_some() {
-            LagrangeOrigin::Section
-        } else {
-            LagrangeOrigin::Computed
-        };
-        let info = PtauInfo {
-            power,
-            ceremony_power,
-            lagrange: origin,
-        };
-        Ok((
-            file,
-            Self {
-                info,
-                tau_g1,
-                tau_g2,
-                lagrange,
-            },
-        ))
+        let origin = if lagrange.is_some() { LagrangeOrigin::Section } else { LagrangeOrigin::Computed };
+        let info = PtauInfo { power, ceremony_power, lagrange: origin };
+        Ok((file, Self { info, tau_g1, tau_g2, lagrange }))
     }
 }
 
@@ -298,11 +215,7 @@ impl Cursor<'_> {
     fn sections(&mut self) -> Result<BTreeMap<u32, (u64, u64)>, SrsError> {
         let count = self.take_u32("section count")?;
         if count > MAX_SECTIONS {
-            return Err(SrsError::SectionCount {
-                file: self.path.to_owned(),
-                got: count,
-                max: MAX_SECTIONS,
-            });
+            return Err(SrsError::SectionCount { file: self.path.to_owned(), got: count, max: MAX_SECTIONS });
         }
         let mut sections = BTreeMap::new();
         for _ in 0..count {
@@ -310,19 +223,13 @@ impl Cursor<'_> {
             let length = u64::from_le_bytes(self.take("section length")?);
             self.need(&format!("section {section}"), length)?;
             if sections.insert(section, (self.at, length)).is_some() {
-                return Err(SrsError::SectionRepeated {
-                    file: self.path.to_owned(),
-                    section,
-                });
+                return Err(SrsError::SectionRepeated { file: self.path.to_owned(), section });
             }
             self.seek(self.at + length)?;
         }
         match self.len - self.at {
             0 => Ok(sections),
-            got => Err(SrsError::Trailing {
-                file: self.path.to_owned(),
-                got,
-            }),
+            got => Err(SrsError::Trailing { file: self.path.to_owned(), got }),
         }
     }
 
@@ -342,11 +249,7 @@ impl Cursor<'_> {
         self.seek(start)?;
         let n8 = self.take_u32("n8")?;
         if n8 != N8 {
-            return Err(SrsError::Curve {
-                file: self.path.to_owned(),
-                n8,
-                got: "?".into(),
-            });
+            return Err(SrsError::Curve { file: self.path.to_owned(), n8, got: "?".into() });
         }
         if length != HEADER_LEN {
             return Err(wrong_length(self.path));
@@ -354,19 +257,11 @@ impl Cursor<'_> {
         let mut modulus: [u8; 32] = self.take("modulus")?;
         if modulus != MODULUS {
             modulus.reverse();
-            return Err(SrsError::Curve {
-                file: self.path.to_owned(),
-                n8,
-                got: hex::encode(modulus),
-            });
+            return Err(SrsError::Curve { file: self.path.to_owned(), n8, got: hex::encode(modulus) });
         }
         let power = self.take_u32("power")?;
         if power > SrsSize::MAX {
-            return Err(SrsError::FileSize {
-                file: self.path.to_owned(),
-                field: "power",
-                got: power,
-            });
+            return Err(SrsError::FileSize { file: self.path.to_owned(), field: "power", got: power });
         }
         Ok((power, self.take_u32("ceremony power")?))
     }
@@ -374,12 +269,7 @@ impl Cursor<'_> {
     fn take<const N: usize>(&mut self, part: &str) -> Result<[u8; N], SrsError> {
         self.need(part, N as u64)?;
         let mut bytes = [0; N];
-        self.file
-            .read_exact(&mut bytes)
-            .map_err(|source| SrsError::Io {
-                file: self.path.to_owned(),
-                source,
-            })?;
+        self.file.read_exact(&mut bytes).map_err(|source| SrsError::Io { file: self.path.to_owned(), source })?;
         self.at += N as u64;
         Ok(bytes)
     }
@@ -393,21 +283,11 @@ impl Cursor<'_> {
         if got >= expected {
             return Ok(());
         }
-        Err(SrsError::Truncated {
-            file: self.path.to_owned(),
-            part: part.into(),
-            expected,
-            got,
-        })
+        Err(SrsError::Truncated { file: self.path.to_owned(), part: part.into(), expected, got })
     }
 
     fn seek(&mut self, to: u64) -> Result<(), SrsError> {
-        self.file
-            .seek(SeekFrom::Start(to))
-            .map_err(|source| SrsError::Io {
-                file: self.path.to_owned(),
-                source,
-            })?;
+        self.file.seek(SeekFrom::Start(to)).map_err(|source| SrsError::Io { file: self.path.to_owned(), source })?;
         self.at = to;
         Ok(())
     }

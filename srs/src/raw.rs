@@ -70,20 +70,10 @@ pub(crate) fn read_body_unchecked(
             input.read_exact(&mut buffer)?;
             rayon::join(
                 || hasher.update(&buffer),
-                || {
-                    points.par_extend(
-                        buffer
-                            .par_chunks_exact(G1_LEN)
-                            .map(G1Affine::from_raw_bytes_unchecked),
-                    )
-                },
+                || points.par_extend(buffer.par_chunks_exact(G1_LEN).map(G1Affine::from_raw_bytes_unchecked)),
             );
             done += buffer.len() as u64;
-            on_progress(Progress {
-                stage: Stage::Read,
-                done,
-                total,
-            });
+            on_progress(Progress { stage: Stage::Read, done, total });
         }
         Ok(points)
     };
@@ -94,11 +84,7 @@ pub(crate) fn read_body_unchecked(
     let (h, tau_h) = tail.split_at(G2_LEN);
     let [h, tau_h] = [h, tau_h].map(G2Affine::from_raw_bytes_unchecked);
     let params = from_parts(k, g, g_lagrange, h, tau_h);
-    Ok((
-        params,
-        u32::from_le_bytes(k_bytes),
-        SrsDigest(hasher.finalize().into()),
-    ))
+    Ok((params, u32::from_le_bytes(k_bytes), SrsDigest(hasher.finalize().into())))
 }
 
 /// Reads the last point of a file in raw format, τH; returns the identity for bytes that are no curve point.

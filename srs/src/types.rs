@@ -27,11 +27,7 @@ impl SrsSize {
     ///
     /// Errors: [`SrsError::Size`].
     pub fn new(k: u32) -> Result<Self, SrsError> {
-        if (1..=Self::MAX).contains(&k) {
-            Ok(Self(k))
-        } else {
-            Err(SrsError::Size { got: k.into() })
-        }
+        if (1..=Self::MAX).contains(&k) { Ok(Self(k)) } else { Err(SrsError::Size { got: k.into() }) }
     }
 
     /// k itself.
@@ -73,15 +69,12 @@ impl FromStr for SrsLabel {
     type Err = SrsError;
 
     fn from_str(s: &str) -> Result<Self, SrsError> {
-        let allowed =
-            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
         let first_ok = s.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
         if s.len() <= 64 && first_ok && s.chars().all(allowed) {
             Ok(Self(s.into()))
         } else {
-            Err(SrsError::Label {
-                got: s.chars().take(80).collect(),
-            })
+            Err(SrsError::Label { got: s.chars().take(80).collect() })
         }
     }
 }
@@ -159,11 +152,7 @@ pub struct Srs {
 impl Srs {
     /// Joins points and description. The callers (generation, checked import, digest-guarded loading) have
     /// established that the points are a reference string.
-    pub(crate) fn assemble(
-        params: ParamsKZG<Bn256>,
-        label: SrsLabel,
-        source: SrsSource,
-    ) -> Result<Self, SrsError> {
+    pub(crate) fn assemble(params: ParamsKZG<Bn256>, label: SrsLabel, source: SrsSource) -> Result<Self, SrsError> {
         let digest = raw::digest(&params);
         Self::assemble_with_digest(params, label, source, digest)
     }
@@ -175,17 +164,9 @@ impl Srs {
         source: SrsSource,
         digest: SrsDigest,
     ) -> Result<Self, SrsError> {
-        let info = SrsInfo {
-            label,
-            k: SrsSize::new(params.k())?,
-            digest,
-            secure: params.s_g2() != dev::tau_g2(),
-            source,
-        };
-        Ok(Self {
-            params: Arc::new(params),
-            info,
-        })
+        let info =
+            SrsInfo { label, k: SrsSize::new(params.k())?, digest, secure: params.s_g2() != dev::tau_g2(), source };
+        Ok(Self { params: Arc::new(params), info })
     }
 
     /// The label `dev` and the development string belong together.
@@ -194,10 +175,7 @@ impl Srs {
         if (*label == SrsLabel::development()) == is_development {
             return Ok(());
         }
-        Err(SrsError::DevelopmentLabel {
-            label: label.clone(),
-            is_development,
-        })
+        Err(SrsError::DevelopmentLabel { label: label.clone(), is_development })
     }
 
     /// The parameters as halo2 takes them.
@@ -217,10 +195,7 @@ impl Srs {
     /// Errors: [`SrsError::CannotGrow`] if `k` is larger than this string's.
     pub fn downsize(&self, k: SrsSize, on_progress: OnProgress<'_>) -> Result<Self, SrsError> {
         if k > self.info.k {
-            return Err(SrsError::CannotGrow {
-                available: self.info.k,
-                wanted: k,
-            });
+            return Err(SrsError::CannotGrow { available: self.info.k, wanted: k });
         }
         if k == self.info.k {
             return Ok(self.clone());

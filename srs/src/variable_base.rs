@@ -31,10 +31,7 @@ const N_DIGITS: usize = 129;
 
 /// `scalars[i] · points[i]`, replacing the points. Batches of some hundred share their inversions well.
 pub(crate) fn multiply_each(adder: &mut BatchAdder, points: &mut [G1Affine], scalars: &[Fr]) {
-    let digits: Vec<[[i8; N_DIGITS]; 2]> = scalars
-        .iter()
-        .map(|s| split(s).map(non_adjacent_form))
-        .collect();
+    let digits: Vec<[[i8; N_DIGITS]; 2]> = scalars.iter().map(|s| split(s).map(non_adjacent_form)).collect();
     let mut table = vec![points.to_vec()];
     let mut doubles = points.to_vec();
     adder.double(&mut doubles);
@@ -80,27 +77,16 @@ fn split(scalar: &Fr) -> [Half; 2] {
         let (magnitude, high) = limbs(&value);
         if high == 0 {
             let negative = false;
-            return Half {
-                negative,
-                magnitude,
-            };
+            return Half { negative, magnitude };
         }
-        Half {
-            negative: true,
-            magnitude: limbs(&-value).0,
-        }
+        Half { negative: true, magnitude: limbs(&-value).0 }
     })
 }
 
 /// The lower and upper 128 bits.
 fn limbs(scalar: &Fr) -> (u128, u128) {
     let repr = scalar.to_repr();
-    let join = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .rev()
-            .fold(0, |acc, &b| acc << 8 | u128::from(b))
-    };
+    let join = |bytes: &[u8]| bytes.iter().rev().fold(0, |acc, &b| acc << 8 | u128::from(b));
     let (low, high) = repr.as_ref().split_at(16);
     (join(low), join(high))
 }
@@ -145,9 +131,7 @@ mod tests {
     /// Random scalars and those near which rounding or signs change.
     fn scalars(n_random: usize) -> Vec<Fr> {
         let edges = [0, 1, 2, 15, 16, 17, SHORT, LONG_A, LONG_B, u128::MAX];
-        let edges = edges
-            .into_iter()
-            .flat_map(|e| [Fr::from_u128(e), -Fr::from_u128(e)]);
+        let edges = edges.into_iter().flat_map(|e| [Fr::from_u128(e), -Fr::from_u128(e)]);
         let others = [Fr::ZETA, -Fr::ZETA, Fr::TWO_INV, Fr::ROOT_OF_UNITY];
         let random = (0..n_random).map(|_| Fr::random(OsRng));
         edges.chain(others).chain(random).collect()
@@ -159,11 +143,7 @@ mod tests {
             let [a, b] = split(&scalar).map(|half| {
                 assert!(half.magnitude < u128::MAX - 31, "{scalar:?}: {half:?}");
                 let digits = non_adjacent_form(half);
-                assert!(
-                    digits
-                        .iter()
-                        .all(|d| *d == 0 || (d % 2 != 0 && d.abs() < 16))
-                );
+                assert!(digits.iter().all(|d| *d == 0 || (d % 2 != 0 && d.abs() < 16)));
                 digits.iter().rev().fold(Fr::ZERO, |acc, &d| {
                     let digit = Fr::from(u64::from(d.unsigned_abs()));
                     acc.double() + if d < 0 { -digit } else { digit }
@@ -176,14 +156,9 @@ mod tests {
     #[test]
     fn multiples_equal_double_and_add() {
         let scalars = scalars(300);
-        let mut points: Vec<_> = (0..scalars.len())
-            .map(|i| (G1Affine::generator() * Fr::from(i as u64 * i as u64)).to_affine())
-            .collect();
-        let expected: Vec<_> = points
-            .iter()
-            .zip(&scalars)
-            .map(|(p, s)| (*p * s).to_affine())
-            .collect();
+        let mut points: Vec<_> =
+            (0..scalars.len()).map(|i| (G1Affine::generator() * Fr::from(i as u64 * i as u64)).to_affine()).collect();
+        let expected: Vec<_> = points.iter().zip(&scalars).map(|(p, s)| (*p * s).to_affine()).collect();
         multiply_each(&mut BatchAdder::default(), &mut points, &scalars);
         assert_eq!(points, expected);
     }

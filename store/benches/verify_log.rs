@@ -25,39 +25,21 @@ fn main() {
     let run = support::run(1, 1);
     let path = temp.path().join(run_dir_name(run.run()));
     write_run(&path, &run);
-    let bytes = fs::metadata(RunFile::Steps.path(&path))
-        .expect("just written")
-        .len();
-    println!(
-        "log: {STEPS} steps, {:.1} MB of records, {} threads",
-        bytes as f64 / 1e6,
-        threads()
-    );
+    let bytes = fs::metadata(RunFile::Steps.path(&path)).expect("just written").len();
+    println!("log: {STEPS} steps, {:.1} MB of records, {} threads", bytes as f64 / 1e6, threads());
 
     let dir = RunDir::open(&path).expect("just written");
-    for (what, proofs) in [
-        ("records, chain, tree", ProofFiles::Skip),
-        ("and every proof file", ProofFiles::Check),
-    ] {
+    for (what, proofs) in [("records, chain, tree", ProofFiles::Skip), ("and every proof file", ProofFiles::Check)] {
         let start = Instant::now();
         let verified = dir.verify_log(proofs).expect("an honest log");
-        println!(
-            "verify {what}: {:.2} s ({} proofs)",
-            start.elapsed().as_secs_f64(),
-            verified.n_proofs
-        );
+        println!("verify {what}: {:.2} s ({} proofs)", start.elapsed().as_secs_f64(), verified.n_proofs);
     }
 
     let log = dir.log().expect("an honest log");
-    let leaves: Vec<Digest> = (0..STEPS)
-        .filter_map(|step| log.tree().leaf(StepIndex(step)))
-        .collect();
+    let leaves: Vec<Digest> = (0..STEPS).filter_map(|step| log.tree().leaf(StepIndex(step))).collect();
     let start = Instant::now();
     let root = tree::root_of(&leaves);
-    println!(
-        "tree of {STEPS} leaves: {:.3} s",
-        start.elapsed().as_secs_f64()
-    );
+    println!("tree of {STEPS} leaves: {:.3} s", start.elapsed().as_secs_f64());
     assert_eq!(root, log.root());
     println!("peak memory: {} MB", peak_memory_kb().unwrap_or(0) / 1024);
 }
@@ -73,35 +55,14 @@ fn write_run(path: &std::path::Path, run: &SealedRun) {
     let (mut head, mut tree) = (ChainHead::genesis(run), CompactRange::new());
     for step in 0..STEPS {
         let (draft, _) = support::draft(run, &head, 0);
-        let StepDraft {
-            statement,
-            digest,
-            state_out,
-            meta,
-        } = draft;
-        let proof: Vec<u8> = step
-            .to_be_bytes()
-            .into_iter()
-            .cycle()
-            .take(PROOF_BYTES)
-            .collect();
+        let StepDraft { statement, digest, state_out, meta } = draft;
+        let proof: Vec<u8> = step.to_be_bytes().into_iter().cycle().take(PROOF_BYTES).collect();
         let (prev, proofs) = (head.last_record(), vec![Digest::of(&proof)]);
-        let record = StepRecord {
-            digest,
-            meta,
-            prev,
-            proofs,
-            state_out,
-            statement,
-            v: V1,
-        };
+        let record = StepRecord { digest, meta, prev, proofs, state_out, statement, v: V1 };
         let record = record.seal().expect("an honest record");
         head.extend(&record).expect("an honest record");
         tree.push(record.leaf());
-        lines
-            .write_all(record.bytes())
-            .and_then(|()| lines.write_all(b"\n"))
-            .expect("scratch space");
+        lines.write_all(record.bytes()).and_then(|()| lines.write_all(b"\n")).expect("scratch space");
         fs::write(RunFile::Proof(StepIndex(step)).path(path), proof).expect("scratch space");
     }
     lines.flush().expect("scratch space");

@@ -39,38 +39,25 @@ impl RunWriter {
         let (size, n_epochs) = (self.log().size().0, self.epochs().len() as u64);
         for orphan in files.extract_if(.., |file| is_orphan(*file, size, n_epochs)) {
             let path = dir.file(orphan);
-            dir.fs
-                .remove(&path)
-                .map_err(StoreError::io("remove", &path))?;
+            dir.fs.remove(&path).map_err(StoreError::io("remove", &path))?;
         }
         let entry = |file: &RunFile| {
             let path = dir.file(*file);
             let (sha256, len) = hash(&*dir.fs, &path)?;
             let name = file.relative().parse::<ArtifactPath>();
             let name = name.map_err(|source| StoreError::Path { path, source })?;
-            Ok(ManifestEntry {
-                len,
-                path: name,
-                sha256,
-            })
+            Ok(ManifestEntry { len, path: name, sha256 })
         };
         let entries: Result<Vec<ManifestEntry>, StoreError> = files.par_iter().map(entry).collect();
         let entries = entries?;
         let bytes = entries.iter().map(|entry| entry.len).sum();
         let path = dir.file(RunFile::Manifest);
-        let failed = |source| StoreError::Manifest {
-            path: path.clone(),
-            source,
-        };
+        let failed = |source| StoreError::Manifest { path: path.clone(), source };
         let (run, root) = (dir.run().run(), self.log().root());
         let manifest = Manifest::new(run, TreeSize(size), root, entries).map_err(failed)?;
         let encoded = manifest.encode().map_err(failed)?;
         replace(&*dir.fs, &path, &encoded).map_err(StoreError::io("write", &path))?;
-        Ok(FilesReport {
-            manifest,
-            manifest_digest: Digest::of(&encoded),
-            bytes,
-        })
+        Ok(FilesReport { manifest, manifest_digest: Digest::of(&encoded), bytes })
     }
 }
 
@@ -93,20 +80,12 @@ impl RunDir {
             .map_err(|source| StoreError::ManifestDisagrees { path, source })?;
 
         let on_disk: BTreeSet<String> = list(self)?.into_iter().map(RunFile::relative).collect();
-        let listed: BTreeSet<&str> = manifest
-            .files()
-            .iter()
-            .map(|entry| entry.path.as_str())
-            .collect();
+        let listed: BTreeSet<&str> = manifest.files().iter().map(|entry| entry.path.as_str()).collect();
         if let Some(unlisted) = on_disk.iter().find(|file| !listed.contains(file.as_str())) {
-            return Err(StoreError::Unlisted {
-                path: self.path().join(unlisted),
-            });
+            return Err(StoreError::Unlisted { path: self.path().join(unlisted) });
         }
         if let Some(missing) = listed.iter().find(|file| !on_disk.contains(**file)) {
-            return Err(StoreError::Missing {
-                path: self.path().join(missing),
-            });
+            return Err(StoreError::Missing { path: self.path().join(missing) });
         }
         let check = |entry: &ManifestEntry| {
             let path = self.path().join(entry.path.as_str());
@@ -116,14 +95,9 @@ impl RunDir {
                 .map_err(|source| StoreError::FileDisagrees { path, source })?;
             Ok(len)
         };
-        let checked: Vec<Result<u64, StoreError>> =
-            manifest.files().par_iter().map(check).collect();
+        let checked: Vec<Result<u64, StoreError>> = manifest.files().par_iter().map(check).collect();
         let bytes = checked.into_iter().sum::<Result<u64, StoreError>>()?;
-        Ok(FilesReport {
-            manifest,
-            manifest_digest,
-            bytes,
-        })
+        Ok(FilesReport { manifest, manifest_digest, bytes })
     }
 }
 
@@ -140,30 +114,20 @@ fn is_orphan(file: RunFile, size: u64, n_epochs: u64) -> bool {
 fn list(dir: &RunDir) -> Result<Vec<RunFile>, StoreError> {
     let mut files = Vec::new();
     for parent in ["", PROOFS_DIR, EPOCHS_DIR] {
-        let at: PathBuf = if parent.is_empty() {
-            dir.path().to_owned()
-        } else {
-            dir.path().join(parent)
-        };
+        let at: PathBuf = if parent.is_empty() { dir.path().to_owned() } else { dir.path().join(parent) };
         for entry in dir.fs.list(&at).map_err(StoreError::io("list", &at))? {
             // Lock and temporary files are not part of the run.
             if entry.name.starts_with('.') {
                 continue;
             }
             let name = &entry.name;
-            let relative = if parent.is_empty() {
-                name.clone()
-            } else {
-                format!("{parent}/{name}")
-            };
+            let relative = if parent.is_empty() { name.clone() } else { format!("{parent}/{name}") };
             match (entry.kind, RunFile::parse(&relative)) {
                 (EntryKind::File, Some(RunFile::Manifest)) => {}
                 (EntryKind::File, Some(file)) => files.push(file),
                 (EntryKind::Directory, _) if relative == PROOFS_DIR || relative == EPOCHS_DIR => {}
                 _ => {
-                    return Err(StoreError::Unexpected {
-                        path: at.join(name),
-                    });
+                    return Err(StoreError::Unexpected { path: at.join(name) });
                 }
             }
         }
@@ -176,9 +140,7 @@ fn hash(fs: &dyn FileSystem, path: &Path) -> Result<(Digest, u64), StoreError> {
     let mut source = fs.open(path).map_err(StoreError::io("open", path))?;
     let (mut hasher, mut len, mut piece) = (Sha256::new(), 0, vec![0; 256 << 10]);
     loop {
-        let read = source
-            .read(&mut piece)
-            .map_err(StoreError::io("read", path))?;
+        let read = source.read(&mut piece).map_err(StoreError::io("read", path))?;
         if read == 0 {
             return Ok((Digest(hasher.finalize().into()), len));
         }

@@ -117,33 +117,21 @@ impl ArtifactCache {
             file => file.map_err(failed("open", &path))?,
         };
         let len = file.metadata().map_err(failed("open", &path))?.len();
-        let damaged = |reason| CacheError::Damaged {
-            path: path.clone(),
-            reason,
-        };
-        let payload = len
-            .checked_sub(OVERHEAD)
-            .ok_or_else(|| damaged("too short"))?;
+        let damaged = |reason| CacheError::Damaged { path: path.clone(), reason };
+        let payload = len.checked_sub(OVERHEAD).ok_or_else(|| damaged("too short"))?;
         let mut source = BufReader::with_capacity(BUFFER, file);
         let mut magic = [0; 8];
-        source
-            .read_exact(&mut magic)
-            .map_err(failed("read", &path))?;
+        source.read_exact(&mut magic).map_err(failed("read", &path))?;
         if &magic != MAGIC {
             return Err(damaged("not a file of this cache"));
         }
         let hasher = Sha256::new_with_prefix(magic);
-        let mut hashing = HashingReader {
-            source: (&mut source).take(payload),
-            hasher,
-        };
+        let mut hashing = HashingReader { source: (&mut source).take(payload), hasher };
         let value = read(&mut BufReader::with_capacity(BUFFER, &mut hashing));
         io::copy(&mut hashing, &mut io::sink()).map_err(failed("read", &path))?;
         let got: [u8; 32] = hashing.hasher.finalize().into();
         let mut expected = [0; 32];
-        source
-            .read_exact(&mut expected)
-            .map_err(failed("read", &path))?;
+        source.read_exact(&mut expected).map_err(failed("read", &path))?;
         if got != expected {
             return Err(damaged("its SHA-256 differs"));
         }
@@ -164,18 +152,10 @@ impl ArtifactCache {
     /// Stores what `write` writes, replacing what was there at once.
     ///
     /// **Errors**: [`CacheError::Io`], and nothing was replaced.
-    pub fn put(
-        &self,
-        key: &CacheKey,
-        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<(), CacheError> {
+    pub fn put(&self, key: &CacheKey, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CacheError> {
         let path = self.path(key);
         let number = NEXT_TEMPORARY.fetch_add(1, Ordering::Relaxed);
-        let name = format!(
-            "{TEMPORARY_PREFIX}{}-{number}-{}",
-            std::process::id(),
-            key.0
-        );
+        let name = format!("{TEMPORARY_PREFIX}{}-{number}-{}", std::process::id(), key.0);
         let temporary = self.root.join(name);
         let written = write_whole(&temporary, write).and_then(|()| {
             fs::rename(&temporary, &path)?;
@@ -200,15 +180,9 @@ impl ArtifactCache {
     }
 }
 
-fn write_whole(
-    path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
+fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let file = BufWriter::with_capacity(BUFFER, File::create(path)?);
-    let mut sink = HashingWriter {
-        sink: file,
-        hasher: Sha256::new(),
-    };
+    let mut sink = HashingWriter { sink: file, hasher: Sha256::new() };
     sink.write_all(MAGIC)?;
     // Small writes are gathered before they are hashed.
     let mut buffered = BufWriter::with_capacity(BUFFER, &mut sink);
@@ -218,9 +192,7 @@ fn write_whole(
     let digest: [u8; 32] = sink.hasher.finalize().into();
     let mut file = sink.sink;
     file.write_all(&digest)?;
-    file.into_inner()
-        .map_err(io::IntoInnerError::into_error)?
-        .sync_all()
+    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 
 struct HashingReader<R> {
@@ -253,13 +225,6 @@ impl<W: Write> Write for HashingWriter<W> {
     }
 }
 
-fn failed<'a>(
-    operation: &'static str,
-    path: &'a Path,
-) -> impl FnOnce(io::Error) -> CacheError + 'a {
-    move |source| CacheError::Io {
-        operation,
-        path: path.to_owned(),
-        source,
-    }
+fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> CacheError + 'a {
+    move |source| CacheError::Io { operation, path: path.to_owned(), source }
 }

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use ledger::run::MAX_RUN_BYTES;
 use ledger::{
-    AnchorLog, Checkpoint, ChunkIndex, EpochIndex, Manifest, Root, SealedEpoch, SealedRecord,
-    SealedRun, StepIndex, anchors::MAX_ANCHORS_BYTES, checkpoint::MAX_CHECKPOINT_BYTES,
-    epoch::MAX_EPOCH_BYTES, manifest::MAX_MANIFEST_BYTES,
+    AnchorLog, Checkpoint, ChunkIndex, EpochIndex, Manifest, Root, SealedEpoch, SealedRecord, SealedRun, StepIndex,
+    anchors::MAX_ANCHORS_BYTES, checkpoint::MAX_CHECKPOINT_BYTES, epoch::MAX_EPOCH_BYTES, manifest::MAX_MANIFEST_BYTES,
 };
 
 use crate::error::{Disagreement, StoreError};
@@ -29,10 +28,7 @@ pub struct RunDir {
 
 impl std::fmt::Debug for RunDir {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RunDir")
-            .field("root", &self.root)
-            .field("run", &self.run.run())
-            .finish_non_exhaustive()
+        f.debug_struct("RunDir").field("root", &self.root).field("run", &self.run.run()).finish_non_exhaustive()
     }
 }
 
@@ -76,10 +72,8 @@ impl RunDir {
     pub fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
         let path = self.file(RunFile::Checkpoint);
         let bytes = self.read(RunFile::Checkpoint, MAX_CHECKPOINT_BYTES)?;
-        let checkpoint = Checkpoint::parse(&bytes).map_err(|source| StoreError::Checkpoint {
-            path: path.clone(),
-            source,
-        })?;
+        let checkpoint =
+            Checkpoint::parse(&bytes).map_err(|source| StoreError::Checkpoint { path: path.clone(), source })?;
         Disagreement::check("run", self.run.run(), checkpoint.run)
             .map_err(|source| StoreError::CheckpointDisagrees { path, source })?;
         Ok(checkpoint)
@@ -114,23 +108,12 @@ impl RunDir {
         let path = self.file(RunFile::Steps);
         let Some(((offset, len), hash)) = log.span(step).zip(log.record_hash(step)) else {
             let expected = ledger::TreeSize(step.0.saturating_add(1));
-            return Err(StoreError::LogShort {
-                path,
-                expected,
-                got: log.size(),
-            });
+            return Err(StoreError::LogShort { path, expected, got: log.size() });
         };
-        let line = self
-            .fs
-            .read_at(&path, offset, len)
-            .map_err(StoreError::io("read", &path))?;
+        let line = self.fs.read_at(&path, offset, len).map_err(StoreError::io("read", &path))?;
         let record = SealedRecord::parse(&line).map_err(|source| {
             let line = step.0.saturating_add(1);
-            StoreError::Record {
-                path: path.clone(),
-                line,
-                source,
-            }
+            StoreError::Record { path: path.clone(), line, source }
         })?;
         Disagreement::check("record hash", hash, record.hash())
             .map_err(|source| StoreError::CheckpointDisagrees { path, source })?;
@@ -141,10 +124,7 @@ impl RunDir {
     ///
     /// **Errors**: [`StoreError::Missing`], [`StoreError::TooLong`].
     pub fn proof(&self, step: StepIndex, chunk: ChunkIndex) -> Result<Vec<u8>, StoreError> {
-        self.read(
-            RunFile::proof(step, chunk, self.n_chunks()),
-            MAX_PROOF_BYTES,
-        )
+        self.read(RunFile::proof(step, chunk, self.n_chunks()), MAX_PROOF_BYTES)
     }
 
     /// Number of epochs, from the names in `epochs/`.
@@ -156,21 +136,15 @@ impl RunDir {
         let mut found: Vec<EpochIndex> = entries
             .iter()
             .filter(|entry| entry.kind == EntryKind::File)
-            .filter_map(
-                |entry| match RunFile::parse(&format!("{EPOCHS_DIR}/{}", entry.name)) {
-                    Some(RunFile::EpochRecord(epoch)) => Some(epoch),
-                    _ => None,
-                },
-            )
+            .filter_map(|entry| match RunFile::parse(&format!("{EPOCHS_DIR}/{}", entry.name)) {
+                Some(RunFile::EpochRecord(epoch)) => Some(epoch),
+                _ => None,
+            })
             .collect();
         found.sort();
         for (expected, got) in (0..).map(EpochIndex).zip(&found) {
             if expected != *got {
-                return Err(StoreError::EpochGap {
-                    path: dir,
-                    expected,
-                    got: *got,
-                });
+                return Err(StoreError::EpochGap { path: dir, expected, got: *got });
             }
         }
         Ok(found.len() as u64)
@@ -182,10 +156,7 @@ impl RunDir {
     pub fn epoch(&self, epoch: EpochIndex) -> Result<SealedEpoch, StoreError> {
         let file = RunFile::EpochRecord(epoch);
         let bytes = self.read(file, MAX_EPOCH_BYTES)?;
-        SealedEpoch::parse(&bytes).map_err(|source| StoreError::Epoch {
-            path: self.file(file),
-            source,
-        })
+        SealedEpoch::parse(&bytes).map_err(|source| StoreError::Epoch { path: self.file(file), source })
     }
 
     /// Proof bytes of an epoch; the caller compares their digest with the record's.
@@ -204,16 +175,11 @@ impl RunDir {
             Err(StoreError::Missing { .. }) => return Ok(AnchorLog::new(self.run.run())),
             bytes => bytes?,
         };
-        let anchors = AnchorLog::parse(&bytes).map_err(|source| StoreError::Anchors {
-            path: path.clone(),
+        let anchors = AnchorLog::parse(&bytes).map_err(|source| StoreError::Anchors { path: path.clone(), source })?;
+        Disagreement::check("run", self.run.run(), anchors.run()).map_err(|source| StoreError::AnchorDisagrees {
+            path,
+            counter: 0,
             source,
-        })?;
-        Disagreement::check("run", self.run.run(), anchors.run()).map_err(|source| {
-            StoreError::AnchorDisagrees {
-                path,
-                counter: 0,
-                source,
-            }
         })?;
         Ok(anchors)
     }
@@ -245,27 +211,17 @@ impl RunDir {
         let source = self.fs.open(&path).map_err(StoreError::io("open", &path))?;
         let (index, tail) = scan(source, &path, &self.run, Some(checkpoint.size), visit)?;
         if index.size() < checkpoint.size {
-            return Err(StoreError::LogShort {
-                path,
-                expected: checkpoint.size,
-                got: index.size(),
-            });
+            return Err(StoreError::LogShort { path, expected: checkpoint.size, got: index.size() });
         }
         self.compare(checkpoint, &index)?;
         Ok((index, tail))
     }
 
     /// Compares a checkpoint with a log that has at least its size.
-    pub(crate) fn compare(
-        &self,
-        checkpoint: &Checkpoint,
-        log: &LogIndex,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn compare(&self, checkpoint: &Checkpoint, log: &LogIndex) -> Result<(), StoreError> {
         let expected = checkpoint_at(&self.run, log, checkpoint.size)?;
         let compared = Disagreement::check("root", expected.root, checkpoint.root)
-            .and_then(|()| {
-                Disagreement::check("last record", expected.last_record, checkpoint.last_record)
-            })
+            .and_then(|()| Disagreement::check("last record", expected.last_record, checkpoint.last_record))
             .and_then(|()| Disagreement::check("state", expected.state, checkpoint.state));
         let path = self.file(RunFile::Checkpoint);
         compared.map_err(|source| StoreError::CheckpointDisagrees { path, source })
@@ -279,34 +235,15 @@ impl RunDir {
 }
 
 /// The checkpoint that a log has at one of its sizes.
-pub(crate) fn checkpoint_at(
-    run: &SealedRun,
-    log: &LogIndex,
-    size: ledger::TreeSize,
-) -> Result<Checkpoint, StoreError> {
+pub(crate) fn checkpoint_at(run: &SealedRun, log: &LogIndex, size: ledger::TreeSize) -> Result<Checkpoint, StoreError> {
     let last = size.0.checked_sub(1).map(StepIndex);
     let last_record = last.map_or(Some(run.digest()), |last| log.record_hash(last));
-    let found = log
-        .tree()
-        .root_at(size)
-        .ok()
-        .zip(last_record)
-        .zip(log.state_before(size.next_step()));
+    let found = log.tree().root_at(size).ok().zip(last_record).zip(log.state_before(size.next_step()));
     let Some(((root, last_record), state)) = found else {
         let path = PathBuf::from(RunFile::Steps.relative());
-        return Err(StoreError::LogShort {
-            path,
-            expected: size,
-            got: log.size(),
-        });
+        return Err(StoreError::LogShort { path, expected: size, got: log.size() });
     };
-    Ok(Checkpoint {
-        run: run.run(),
-        size,
-        root,
-        last_record,
-        state,
-    })
+    Ok(Checkpoint { run: run.run(), size, root, last_record, state })
 }
 
 /// The whole text of `merkle_root.txt`.
@@ -318,15 +255,9 @@ pub(crate) fn root_line(root: Root) -> String {
 pub(crate) fn read(fs: &dyn FileSystem, path: &Path, limit: usize) -> Result<Vec<u8>, StoreError> {
     let source = fs.open(path).map_err(StoreError::io("open", path))?;
     let mut bytes = Vec::new();
-    source
-        .take(limit as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(StoreError::io("read", path))?;
+    source.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
     if bytes.len() > limit {
-        return Err(StoreError::TooLong {
-            path: path.to_owned(),
-            limit: limit as u64,
-        });
+        return Err(StoreError::TooLong { path: path.to_owned(), limit: limit as u64 });
     }
     Ok(bytes)
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use ledger::manifest::PathError;
 use ledger::{
-    AnchorsError, ChainError, CheckpointError, ChunkIndex, Digest, EpochError, EpochIndex,
-    ManifestError, RecordError, RunError, StepIndex, TreeError, TreeSize,
+    AnchorsError, ChainError, CheckpointError, ChunkIndex, Digest, EpochError, EpochIndex, ManifestError, RecordError,
+    RunError, StepIndex, TreeError, TreeSize,
 };
 
 /// A field that should have had another value.
@@ -23,30 +23,14 @@ pub struct Disagreement {
 
 impl Disagreement {
     /// An error unless both values are the same.
-    pub(crate) fn check<T: PartialEq + Display>(
-        field: &'static str,
-        expected: T,
-        got: T,
-    ) -> Result<(), Self> {
-        if expected == got {
-            Ok(())
-        } else {
-            Err(Self {
-                field,
-                expected: expected.to_string(),
-                got: got.to_string(),
-            })
-        }
+    pub(crate) fn check<T: PartialEq + Display>(field: &'static str, expected: T, got: T) -> Result<(), Self> {
+        if expected == got { Ok(()) } else { Err(Self { field, expected: expected.to_string(), got: got.to_string() }) }
     }
 }
 
 impl fmt::Display for Disagreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: expected {}, got {}",
-            self.field, self.expected, self.got
-        )
+        write!(f, "{}: expected {}, got {}", self.field, self.expected, self.got)
     }
 }
 
@@ -314,20 +298,13 @@ pub enum StoreError {
 
 impl StoreError {
     /// What went wrong with `path` while it was tried to `operation`.
-    pub(crate) fn io<'a>(
-        operation: &'static str,
-        path: &'a Path,
-    ) -> impl FnOnce(io::Error) -> Self + 'a {
+    pub(crate) fn io<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| {
             let path = path.to_owned();
             match source.kind() {
                 io::ErrorKind::NotFound => Self::Missing { path },
                 io::ErrorKind::InvalidInput => Self::Unexpected { path },
-                _ => Self::Io {
-                    operation,
-                    path,
-                    source,
-                },
+                _ => Self::Io { operation, path, source },
             }
         }
     }

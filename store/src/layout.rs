@@ -53,11 +53,7 @@ pub enum RunFile {
 impl RunFile {
     /// The file of a chunk's proof, in a run whose steps have `n_chunks`.
     pub fn proof(step: StepIndex, chunk: ChunkIndex, n_chunks: u32) -> Self {
-        if n_chunks == 1 {
-            Self::Proof(step)
-        } else {
-            Self::ChunkProof(step, chunk)
-        }
+        if n_chunks == 1 { Self::Proof(step) } else { Self::ChunkProof(step, chunk) }
     }
 
     /// Path below the run's directory, with `/` between components.
@@ -91,14 +87,7 @@ impl RunFile {
     }
 
     fn guess(relative: &str) -> Option<Self> {
-        let fixed = [
-            Self::Run,
-            Self::Steps,
-            Self::Checkpoint,
-            Self::Root,
-            Self::Anchors,
-            Self::Manifest,
-        ];
+        let fixed = [Self::Run, Self::Steps, Self::Checkpoint, Self::Root, Self::Anchors, Self::Manifest];
         if let Some(file) = fixed.into_iter().find(|file| file.relative() == relative) {
             return Some(file);
         }
@@ -107,9 +96,7 @@ impl RunFile {
             PROOFS_DIR => {
                 let stem = name.strip_prefix("step_")?.strip_suffix(".proof")?;
                 match stem.split_once(".chunk_") {
-                    Some((step, chunk)) => {
-                        Some(Self::ChunkProof(step.parse().ok()?, chunk.parse().ok()?))
-                    }
+                    Some((step, chunk)) => Some(Self::ChunkProof(step.parse().ok()?, chunk.parse().ok()?)),
                     None => Some(Self::Proof(stem.parse().ok()?)),
                 }
             }

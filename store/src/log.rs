@@ -5,8 +5,7 @@ use std::path::Path;
 
 use ledger::record::MAX_RECORD_BYTES;
 use ledger::{
-    ChainHead, Digest, FieldElement, MerkleTree, RecordError, Root, SealedRecord, SealedRun,
-    StepIndex, TreeSize,
+    ChainHead, Digest, FieldElement, MerkleTree, RecordError, Root, SealedRecord, SealedRun, StepIndex, TreeSize,
 };
 use rayon::prelude::*;
 
@@ -103,10 +102,7 @@ impl LogIndex {
     /// Offset and length of a step's line, without its newline.
     pub(crate) fn span(&self, step: StepIndex) -> Option<(u64, usize)> {
         let end = at(&self.ends, step)?;
-        let start = step
-            .0
-            .checked_sub(1)
-            .map_or(Some(0), |before| at(&self.ends, StepIndex(before)))?;
+        let start = step.0.checked_sub(1).map_or(Some(0), |before| at(&self.ends, StepIndex(before)))?;
         Some((start, usize::try_from(end - start - 1).ok()?))
     }
 
@@ -157,11 +153,7 @@ pub(crate) fn scan(
     limit: Option<TreeSize>,
     visit: &mut dyn FnMut(&[SealedRecord]) -> Result<(), StoreError>,
 ) -> Result<(LogIndex, Tail), StoreError> {
-    let mut lines = Lines {
-        source: BufReader::with_capacity(1 << 20, source),
-        path,
-        tail: Tail::Clean,
-    };
+    let mut lines = Lines { source: BufReader::with_capacity(1 << 20, source), path, tail: Tail::Clean };
     let mut index = LogIndex::new(run);
     loop {
         let left = limit.map_or(u64::MAX, |limit| limit.0 - index.size().0);
@@ -173,21 +165,12 @@ pub(crate) fn scan(
         let record = |(offset, line): (usize, &Vec<u8>)| {
             SealedRecord::parse(line).map_err(|source| (first + offset as u64, source))
         };
-        let records: Vec<Result<SealedRecord, (u64, RecordError)>> =
-            batch.par_iter().enumerate().map(record).collect();
+        let records: Vec<Result<SealedRecord, (u64, RecordError)>> = batch.par_iter().enumerate().map(record).collect();
         let mut sealed = Vec::with_capacity(records.len());
         for (line, record) in (first..).zip(records) {
             let path = || path.to_owned();
-            let record = record.map_err(|(line, source)| StoreError::Record {
-                path: path(),
-                line,
-                source,
-            })?;
-            index.push(&record).map_err(|source| StoreError::Chain {
-                path: path(),
-                line,
-                source,
-            })?;
+            let record = record.map_err(|(line, source)| StoreError::Record { path: path(), line, source })?;
+            index.push(&record).map_err(|source| StoreError::Chain { path: path(), line, source })?;
             sealed.push(record);
         }
         visit(&sealed)?;
@@ -216,10 +199,7 @@ impl<R: Read> Lines<'_, R> {
             let mut line = Vec::new();
             // One byte more than the longest line, for the newline.
             let longest = MAX_RECORD_BYTES as u64 + 1;
-            let read = (&mut self.source)
-                .take(longest)
-                .read_until(b'\n', &mut line)
-                .map_err(failed())?;
+            let read = (&mut self.source).take(longest).read_until(b'\n', &mut line).map_err(failed())?;
             if read == 0 {
                 break;
             }

@@ -117,21 +117,14 @@ impl PrivateDir {
         let inside = fs::canonicalize(private).map_err(failed("resolve", private))?;
         let outside = fs::canonicalize(public).map_err(failed("resolve", public))?;
         if inside.starts_with(&outside) || outside.starts_with(&inside) {
-            return Err(PrivateError::NotApart {
-                private: inside,
-                public: outside,
-            });
+            return Err(PrivateError::NotApart { private: inside, public: outside });
         }
         let root = inside.join(run_dir_name(run));
         create_dir(&root)?;
         check_mode(&root)?;
         for entry in fs::read_dir(&root).map_err(failed("list", &root))? {
             let entry = entry.map_err(failed("list", &root))?;
-            if entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with(TEMPORARY_PREFIX)
-            {
+            if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
                 fs::remove_file(entry.path()).map_err(failed("remove", &entry.path()))?;
             }
         }
@@ -153,9 +146,7 @@ impl PrivateDir {
             bytes => bytes?,
         };
         let got = bytes.len();
-        let secret: [u8; SECRET_BYTES] = bytes[..]
-            .try_into()
-            .map_err(|_| PrivateError::SecretLength { path, got })?;
+        let secret: [u8; SECRET_BYTES] = bytes[..].try_into().map_err(|_| PrivateError::SecretLength { path, got })?;
         Ok(Some(RunSecret::new(secret)))
     }
 
@@ -192,9 +183,7 @@ impl PrivateDir {
         for entry in fs::read_dir(&self.root).map_err(failed("list", &self.root))? {
             let name = entry.map_err(failed("list", &self.root))?.file_name();
             let name = name.to_string_lossy();
-            let digits = name
-                .strip_prefix("state_")
-                .and_then(|rest| rest.strip_suffix(".bin"));
+            let digits = name.strip_prefix("state_").and_then(|rest| rest.strip_suffix(".bin"));
             steps.extend(digits.and_then(|digits| digits.parse::<StepIndex>().ok()));
         }
         steps.sort();
@@ -216,18 +205,14 @@ impl PrivateDir {
     fn read(&self, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, PrivateError> {
         let metadata = fs::symlink_metadata(path).map_err(failed("open", path))?;
         if !metadata.is_file() {
-            return Err(PrivateError::NotAFile {
-                path: path.to_owned(),
-            });
+            return Err(PrivateError::NotAFile { path: path.to_owned() });
         }
         check_mode(path)?;
         // Room for everything at once, so that growing leaves no copy behind that is not wiped.
         let room = usize::try_from(metadata.len().min(limit)).unwrap_or(0) + 1;
         let mut bytes = Zeroizing::new(Vec::with_capacity(room));
         let file = File::open(path).map_err(failed("open", path))?;
-        file.take(limit)
-            .read_to_end(&mut bytes)
-            .map_err(failed("read", path))?;
+        file.take(limit).read_to_end(&mut bytes).map_err(failed("read", path))?;
         Ok(bytes)
     }
 
@@ -239,9 +224,7 @@ impl PrivateDir {
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options
-            .open(&temporary)
-            .map_err(failed("create", &temporary))?;
+        let mut file = options.open(&temporary).map_err(failed("create", &temporary))?;
         let written = file.write_all(bytes).and_then(|()| file.sync_all());
         written.map_err(failed("write", &temporary))?;
         fs::rename(&temporary, path).map_err(failed("rename", path))?;
@@ -260,19 +243,8 @@ fn create_dir(path: &Path) -> Result<(), PrivateError> {
 #[cfg(unix)]
 fn check_mode(path: &Path) -> Result<(), PrivateError> {
     use std::os::unix::fs::PermissionsExt;
-    let mode = fs::symlink_metadata(path)
-        .map_err(failed("open", path))?
-        .permissions()
-        .mode()
-        & 0o777;
-    if mode & 0o077 == 0 {
-        Ok(())
-    } else {
-        Err(PrivateError::TooOpen {
-            path: path.to_owned(),
-            mode,
-        })
-    }
+    let mode = fs::symlink_metadata(path).map_err(failed("open", path))?.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(PrivateError::TooOpen { path: path.to_owned(), mode }) }
 }
 
 #[cfg(not(unix))]
@@ -280,19 +252,12 @@ fn check_mode(_: &Path) -> Result<(), PrivateError> {
     Ok(())
 }
 
-fn failed<'a>(
-    operation: &'static str,
-    path: &'a Path,
-) -> impl FnOnce(io::Error) -> PrivateError + 'a {
+fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> PrivateError + 'a {
     move |source| {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::NotFound => PrivateError::Missing { path },
-            _ => PrivateError::Io {
-                operation,
-                path,
-                source,
-            },
+            _ => PrivateError::Io { operation, path, source },
         }
     }
 }

@@ -50,17 +50,11 @@ impl fmt::Display for Recovery {
             parts.push(format!("cut off the torn line {line} ({bytes} bytes)"));
         }
         if let Some(step) = self.adopted {
-            parts.push(format!(
-                "took over step {step}, which was recorded but not yet in the checkpoint"
-            ));
+            parts.push(format!("took over step {step}, which was recorded but not yet in the checkpoint"));
         }
         if self.root_rewritten {
             parts.push("wrote merkle_root.txt again".to_owned());
         }
-        if parts.is_empty() {
-            f.write_str("nothing to repair")
-        } else {
-            f.write_str(&parts.join("; "))
-        }
+        if parts.is_empty() { f.write_str("nothing to repair") } else { f.write_str(&parts.join("; ")) }
     }
 }

@@ -2,10 +2,7 @@
 //!
 //! Everything here is hashing: that the proofs *hold* is checked by `circuits` and `aggregator`.
 
-use ledger::{
-    Anchor, AnchorLog, Checkpoint, Digest, EpochIndex, EpochRecord, SealedRecord, StepIndex,
-    TreeSize,
-};
+use ledger::{Anchor, AnchorLog, Checkpoint, Digest, EpochIndex, EpochRecord, SealedRecord, StepIndex, TreeSize};
 use rayon::prelude::*;
 
 use crate::dir::{MAX_PROOF_BYTES, RunDir, root_line};
@@ -67,32 +64,18 @@ impl RunDir {
             let record = self.epoch(epoch)?.into_record();
             self.check_epoch(&record, epoch, epochs.last(), &log)?;
             let got = Digest::of(&self.epoch_proof(epoch)?);
-            Disagreement::check("SHA-256", record.proof, got).map_err(|source| {
-                StoreError::EpochDisagrees {
-                    path: self.file(RunFile::EpochProof(epoch)),
-                    source,
-                }
-            })?;
+            Disagreement::check("SHA-256", record.proof, got)
+                .map_err(|source| StoreError::EpochDisagrees { path: self.file(RunFile::EpochProof(epoch)), source })?;
             epochs.push(record);
         }
         let anchors = self.anchors()?;
         for anchor in anchors.anchors() {
             self.check_anchor(anchor, &epochs)?;
         }
-        Ok(VerifiedLog {
-            checkpoint,
-            log,
-            epochs,
-            anchors,
-            n_proofs,
-        })
+        Ok(VerifiedLog { checkpoint, log, epochs, anchors, n_proofs })
     }
 
-    fn verify_at(
-        &self,
-        checkpoint: &Checkpoint,
-        proofs: ProofFiles,
-    ) -> Result<(LogIndex, u64), StoreError> {
+    fn verify_at(&self, checkpoint: &Checkpoint, proofs: ProofFiles) -> Result<(LogIndex, u64), StoreError> {
         let mut n_proofs = 0;
         let (log, tail) = self.scan_to(checkpoint, &mut |records| {
             if proofs == ProofFiles::Check {
@@ -102,23 +85,13 @@ impl RunDir {
         })?;
         if tail != Tail::Clean {
             let path = self.file(RunFile::Steps);
-            return Err(StoreError::UncommittedTail {
-                path,
-                size: checkpoint.size,
-            });
+            return Err(StoreError::UncommittedTail { path, size: checkpoint.size });
         }
         let text = self.root_text()?;
         if text != root_line(checkpoint.root) {
             let (expected, got) = (checkpoint.root.to_string(), text.trim_end().to_owned());
-            let source = Disagreement {
-                field: "root",
-                expected,
-                got,
-            };
-            return Err(StoreError::RootDisagrees {
-                path: self.file(RunFile::Root),
-                source,
-            });
+            let source = Disagreement { field: "root", expected, got };
+            return Err(StoreError::RootDisagrees { path: self.file(RunFile::Root), source });
         }
         Ok((log, n_proofs))
     }
@@ -134,27 +107,17 @@ impl RunDir {
         let path = self.file(RunFile::EpochRecord(epoch));
         let run = self.run().description();
         let (first, n_steps) = (record.first_step, record.n_steps());
-        let in_tree = |source| StoreError::EpochTree {
-            path: path.clone(),
-            source,
-        };
-        let epoch_root = log
-            .tree()
-            .subtree_root(first, record.log_steps())
-            .map_err(in_tree)?;
+        let in_tree = |source| StoreError::EpochTree { path: path.clone(), source };
+        let epoch_root = log.tree().subtree_root(first, record.log_steps()).map_err(in_tree)?;
         let root_after = log.tree().root_at(record.size_after()).map_err(in_tree)?;
-        let starts_at = before
-            .map_or(TreeSize(0), EpochRecord::size_after)
-            .next_step();
+        let starts_at = before.map_or(TreeSize(0), EpochRecord::size_after).next_step();
         // The tree has these steps, or there would be no root; so all of the following are there.
         let last = StepIndex(record.size_after().0.saturating_sub(1));
         let (state_in, state_out) = (log.state_before(first), log.state_after(last));
         let compared = Disagreement::check("run", run.run, record.run)
             .and_then(|()| Disagreement::check("epoch", epoch, record.epoch))
             .and_then(|()| Disagreement::check("first_step", starts_at, first))
-            .and_then(|()| {
-                Disagreement::check("policy_digest", run.policy_digest, record.policy_digest)
-            })
+            .and_then(|()| Disagreement::check("policy_digest", run.policy_digest, record.policy_digest))
             .and_then(|()| {
                 let fresh = first == StepIndex(0) && run.parent.is_none();
                 Disagreement::check("fresh", fresh, record.fresh)
@@ -170,30 +133,17 @@ impl RunDir {
             })
             .and_then(|()| Disagreement::check("epoch_root", epoch_root, record.epoch_root))
             .and_then(|()| Disagreement::check("root_after", root_after, record.root_after));
-        compared.map_err(|source| StoreError::EpochDisagrees {
-            path: path.clone(),
-            source,
-        })
+        compared.map_err(|source| StoreError::EpochDisagrees { path: path.clone(), source })
     }
 
     /// Compares an anchor with its epoch and the run.
-    pub(crate) fn check_anchor(
-        &self,
-        anchor: &Anchor,
-        epochs: &[EpochRecord],
-    ) -> Result<(), StoreError> {
+    pub(crate) fn check_anchor(&self, anchor: &Anchor, epochs: &[EpochRecord]) -> Result<(), StoreError> {
         let path = self.file(RunFile::Anchors);
         let counter = anchor.counter;
-        let at = counter
-            .checked_sub(1)
-            .and_then(|at| usize::try_from(at).ok());
+        let at = counter.checked_sub(1).and_then(|at| usize::try_from(at).ok());
         let Some(epoch) = at.and_then(|at| epochs.get(at)) else {
             let n_epochs = epochs.len() as u64;
-            return Err(StoreError::AnchorWithoutEpoch {
-                path,
-                counter,
-                n_epochs,
-            });
+            return Err(StoreError::AnchorWithoutEpoch { path, counter, n_epochs });
         };
         let identity = self.run().description().identity;
         let compared = Disagreement::check("chain_id", identity.chain_id, anchor.chain_id)
@@ -201,11 +151,7 @@ impl RunDir {
             .and_then(|()| Disagreement::check("size", epoch.size_after(), anchor.size))
             .and_then(|()| Disagreement::check("root", epoch.root_after, anchor.root))
             .and_then(|()| Disagreement::check("state", epoch.state_out, anchor.state));
-        compared.map_err(|source| StoreError::AnchorDisagrees {
-            path,
-            counter,
-            source,
-        })
+        compared.map_err(|source| StoreError::AnchorDisagrees { path, counter, source })
     }
 }
 
@@ -218,13 +164,7 @@ pub(crate) fn check_proofs(dir: &RunDir, records: &[SealedRecord]) -> Result<u64
             let file = RunFile::proof(step, chunk, n_chunks);
             let got = Digest::of(&dir.read(file, MAX_PROOF_BYTES)?);
             if got != expected {
-                return Err(StoreError::ProofDigest {
-                    path: dir.file(file),
-                    step,
-                    chunk,
-                    expected,
-                    got,
-                });
+                return Err(StoreError::ProofDigest { path: dir.file(file), step, chunk, expected, got });
             }
         }
         Ok(record.record().proofs.len() as u64)

@@ -10,8 +10,8 @@ use ledger::anchors::Pushed;
 use ledger::canonical::V1;
 use ledger::checkpoint::MAX_CHECKPOINT_BYTES;
 use ledger::{
-    Anchor, Checkpoint, Digest, EpochIndex, EpochInstances, EpochRecord, FieldElement, RecordError,
-    SealedRecord, SealedRun, StepMeta, StepRecord, StepStatement, TreeSize,
+    Anchor, Checkpoint, Digest, EpochIndex, EpochInstances, EpochRecord, FieldElement, RecordError, SealedRecord,
+    SealedRun, StepMeta, StepRecord, StepStatement, TreeSize,
 };
 
 use crate::dir::{RunDir, checkpoint_at, root_line};
@@ -61,10 +61,7 @@ impl RunWriter {
     /// Creates `artifacts/run-<id>/` on the machine's disk, or continues it if it is there already.
     ///
     /// **Errors**: [`StoreError::OtherRun`] if the directory has another description; and as [`Self::open`].
-    pub fn create(
-        artifacts: impl AsRef<Path>,
-        run: &SealedRun,
-    ) -> Result<(Self, Recovery), StoreError> {
+    pub fn create(artifacts: impl AsRef<Path>, run: &SealedRun) -> Result<(Self, Recovery), StoreError> {
         Self::create_on(Arc::new(Disk), artifacts, run)
     }
 
@@ -77,8 +74,7 @@ impl RunWriter {
         run: &SealedRun,
     ) -> Result<(Self, Recovery), StoreError> {
         let root = artifacts.as_ref().join(run_dir_name(run.run()));
-        fs.create_dir(&root)
-            .map_err(StoreError::io("create", &root))?;
+        fs.create_dir(&root).map_err(StoreError::io("create", &root))?;
         let lock = WriterLock::take(&root)?;
         let path = RunFile::Run.path(&root);
         match RunDir::open_on(fs.clone(), &root) {
@@ -105,20 +101,13 @@ impl RunWriter {
     /// [`Self::open`] on another file system.
     ///
     /// **Errors**: as [`Self::open`].
-    pub fn open_on(
-        fs: Arc<dyn FileSystem>,
-        dir: impl Into<PathBuf>,
-    ) -> Result<(Self, Recovery), StoreError> {
+    pub fn open_on(fs: Arc<dyn FileSystem>, dir: impl Into<PathBuf>) -> Result<(Self, Recovery), StoreError> {
         let root = dir.into();
         let lock = WriterLock::take(&root)?;
         Self::open_locked(fs, root, lock)
     }
 
-    fn open_locked(
-        fs: Arc<dyn FileSystem>,
-        root: PathBuf,
-        lock: WriterLock,
-    ) -> Result<(Self, Recovery), StoreError> {
+    fn open_locked(fs: Arc<dyn FileSystem>, root: PathBuf, lock: WriterLock) -> Result<(Self, Recovery), StoreError> {
         let dir = RunDir::open_on(fs, root)?;
         let mut recovery = Recovery::default();
         finish_creation(&dir, &mut recovery)?;
@@ -131,17 +120,7 @@ impl RunWriter {
             dir.check_epoch(&record, epoch, epochs.last(), &log)?;
             epochs.push(record);
         }
-        Ok((
-            Self {
-                dir,
-                log,
-                checkpoint,
-                epochs,
-                stale: false,
-                _lock: lock,
-            },
-            recovery,
-        ))
+        Ok((Self { dir, log, checkpoint, epochs, stale: false, _lock: lock }, recovery))
     }
 
     /// The directory, for reading.
@@ -166,9 +145,7 @@ impl RunWriter {
 
     /// Number of steps that are in an epoch.
     pub fn aggregated(&self) -> TreeSize {
-        self.epochs
-            .last()
-            .map_or(TreeSize(0), EpochRecord::size_after)
+        self.epochs.last().map_or(TreeSize(0), EpochRecord::size_after)
     }
 
     /// Appends one step: proofs, then the line, then the checkpoint.
@@ -178,26 +155,13 @@ impl RunWriter {
     /// **Errors**: [`StoreError::Step`] or [`StoreError::StepChain`] if the step does not continue the run, and
     /// nothing was written; [`StoreError::Io`] if a write failed, and then [`StoreError::Stale`] until the run
     /// is opened again.
-    pub fn append_step(
-        &mut self,
-        draft: StepDraft,
-        proofs: &[Vec<u8>],
-    ) -> Result<Appended, StoreError> {
+    pub fn append_step(&mut self, draft: StepDraft, proofs: &[Vec<u8>]) -> Result<Appended, StoreError> {
         self.check_usable()?;
-        let StepDraft {
-            statement,
-            digest,
-            state_out,
-            meta,
-        } = draft;
+        let StepDraft { statement, digest, state_out, meta } = draft;
         let step = statement.step;
         let (expected, got) = (statement.chunks.len(), proofs.len());
         if expected != got {
-            let source = RecordError::ProofCount {
-                step,
-                expected,
-                got,
-            };
+            let source = RecordError::ProofCount { step, expected, got };
             return Err(StoreError::Step { step, source });
         }
         let record = StepRecord {
@@ -209,34 +173,26 @@ impl RunWriter {
             statement,
             v: V1,
         };
-        let record = record
-            .seal()
-            .map_err(|source| StoreError::Step { step, source })?;
+        let record = record.seal().map_err(|source| StoreError::Step { step, source })?;
         // The chain is checked on a copy of the head: the log itself moves only once the line is on disk.
         self.log.head().clone().extend(&record)?;
 
         self.stale = true;
         let fs = &*self.dir.fs;
         for ((chunk, _), proof) in record.record().proofs().zip(proofs) {
-            let path = self
-                .dir
-                .file(RunFile::proof(step, chunk, self.dir.n_chunks()));
+            let path = self.dir.file(RunFile::proof(step, chunk, self.dir.n_chunks()));
             replace(fs, &path, proof).map_err(StoreError::io("write", &path))?;
         }
         let path = self.dir.file(RunFile::Steps);
         let line = [record.bytes(), b"\n"].concat();
-        fs.append(&path, &line)
-            .map_err(StoreError::io("append to", &path))?;
+        fs.append(&path, &line).map_err(StoreError::io("append to", &path))?;
         self.log.push(&record)?;
         let next = checkpoint_at(self.dir.run(), &self.log, self.log.size())?;
         move_checkpoint(&self.dir, &self.checkpoint, &next)?;
         write_root(&self.dir, &next)?;
         self.checkpoint = next;
         self.stale = false;
-        Ok(Appended {
-            record,
-            checkpoint: next,
-        })
+        Ok(Appended { record, checkpoint: next })
     }
 
     /// Records an aggregated epoch: its proof, then its record.
@@ -246,24 +202,11 @@ impl RunWriter {
     ///
     /// **Errors**: [`StoreError::Epoch`], [`StoreError::EpochDisagrees`], [`StoreError::EpochTree`], and nothing
     /// was written; [`StoreError::Io`] and then [`StoreError::Stale`] as in [`Self::append_step`].
-    pub fn append_epoch(
-        &mut self,
-        instances: &EpochInstances,
-        proof: &[u8],
-    ) -> Result<EpochRecord, StoreError> {
+    pub fn append_epoch(&mut self, instances: &EpochInstances, proof: &[u8]) -> Result<EpochRecord, StoreError> {
         self.check_usable()?;
         let epoch = EpochIndex(self.epochs.len() as u64);
         let path = self.dir.file(RunFile::EpochRecord(epoch));
-        let EpochInstances {
-            accumulator,
-            run,
-            first_step,
-            fresh,
-            state_in,
-            state_out,
-            policy_digest,
-            ..
-        } = *instances;
+        let EpochInstances { accumulator, run, first_step, fresh, state_in, state_out, policy_digest, .. } = *instances;
         let mut record = EpochRecord {
             accumulator,
             digests: instances.digests.clone(),
@@ -279,21 +222,12 @@ impl RunWriter {
             state_out,
             v: V1,
         };
-        let in_tree = |source| StoreError::EpochTree {
-            path: path.clone(),
-            source,
-        };
+        let in_tree = |source| StoreError::EpochTree { path: path.clone(), source };
         let tree = self.log.tree();
-        record.epoch_root = tree
-            .subtree_root(first_step, record.log_steps())
-            .map_err(in_tree)?;
+        record.epoch_root = tree.subtree_root(first_step, record.log_steps()).map_err(in_tree)?;
         record.root_after = tree.root_at(record.size_after()).map_err(in_tree)?;
-        let sealed = record.seal().map_err(|source| StoreError::Epoch {
-            path: path.clone(),
-            source,
-        })?;
-        self.dir
-            .check_epoch(sealed.record(), epoch, self.epochs.last(), &self.log)?;
+        let sealed = record.seal().map_err(|source| StoreError::Epoch { path: path.clone(), source })?;
+        self.dir.check_epoch(sealed.record(), epoch, self.epochs.last(), &self.log)?;
 
         self.stale = true;
         let proof_path = self.dir.file(RunFile::EpochProof(epoch));
@@ -313,10 +247,7 @@ impl RunWriter {
         let path = self.dir.file(RunFile::Anchors);
         self.dir.check_anchor(&anchor, &self.epochs)?;
         let mut anchors = self.dir.anchors()?;
-        let refused = |source| StoreError::Anchors {
-            path: path.clone(),
-            source,
-        };
+        let refused = |source| StoreError::Anchors { path: path.clone(), source };
         let pushed = anchors.push(anchor).map_err(refused)?;
         if pushed == Pushed::Added {
             let bytes = anchors.encode().map_err(refused)?;
@@ -328,11 +259,7 @@ impl RunWriter {
     }
 
     pub(crate) fn check_usable(&self) -> Result<(), StoreError> {
-        if self.stale {
-            Err(StoreError::Stale)
-        } else {
-            Ok(())
-        }
+        if self.stale { Err(StoreError::Stale) } else { Ok(()) }
     }
 }
 
@@ -349,11 +276,7 @@ fn finish_creation(dir: &RunDir, recovery: &mut Recovery) -> Result<(), StoreErr
         return Ok(());
     }
     // Only a log without steps can still be in creation.
-    if exists(RunFile::Steps)?
-        && !dir
-            .read(RunFile::Steps, 1)
-            .is_ok_and(|bytes| bytes.is_empty())
-    {
+    if exists(RunFile::Steps)? && !dir.read(RunFile::Steps, 1).is_ok_and(|bytes| bytes.is_empty()) {
         return Ok(());
     }
     if exists(RunFile::Checkpoint)? && dir.checkpoint()?.size != TreeSize(0) {
@@ -361,8 +284,7 @@ fn finish_creation(dir: &RunDir, recovery: &mut Recovery) -> Result<(), StoreErr
     }
     for name in [PROOFS_DIR, EPOCHS_DIR] {
         let path = dir.path().join(name);
-        fs.create_dir(&path)
-            .map_err(StoreError::io("create", &path))?;
+        fs.create_dir(&path).map_err(StoreError::io("create", &path))?;
     }
     let checkpoint = checkpoint_at(dir.run(), &LogIndex::new(dir.run()), TreeSize(0))?;
     let files = [
@@ -379,21 +301,12 @@ fn finish_creation(dir: &RunDir, recovery: &mut Recovery) -> Result<(), StoreErr
 }
 
 fn remove_temporary(dir: &RunDir, recovery: &mut Recovery) -> Result<(), StoreError> {
-    for parent in [
-        dir.path().to_owned(),
-        dir.path().join(PROOFS_DIR),
-        dir.path().join(EPOCHS_DIR),
-    ] {
-        let entries = dir
-            .fs
-            .list(&parent)
-            .map_err(StoreError::io("list", &parent))?;
+    for parent in [dir.path().to_owned(), dir.path().join(PROOFS_DIR), dir.path().join(EPOCHS_DIR)] {
+        let entries = dir.fs.list(&parent).map_err(StoreError::io("list", &parent))?;
         for entry in entries {
             if entry.kind == EntryKind::File && entry.name.starts_with(TEMPORARY_PREFIX) {
                 let path = parent.join(entry.name);
-                dir.fs
-                    .remove(&path)
-                    .map_err(StoreError::io("remove", &path))?;
+                dir.fs.remove(&path).map_err(StoreError::io("remove", &path))?;
                 recovery.removed.push(path);
             }
         }
@@ -413,32 +326,19 @@ fn repair_log(dir: &RunDir, recovery: &mut Recovery) -> Result<(LogIndex, Checkp
     })?;
     let ahead = match log.size().0.checked_sub(covered.size.0) {
         None => {
-            return Err(StoreError::LogShort {
-                path,
-                expected: covered.size,
-                got: log.size(),
-            });
+            return Err(StoreError::LogShort { path, expected: covered.size, got: log.size() });
         }
         Some(ahead) => ahead,
     };
     if ahead > 1 || (ahead == 1 && tail != Tail::Clean) {
-        return Err(StoreError::LogAhead {
-            path,
-            expected: covered.size,
-            got: log.size(),
-        });
+        return Err(StoreError::LogAhead { path, expected: covered.size, got: log.size() });
     }
     dir.compare(&covered, &log)?;
     let root_is_behind = check_root_file(dir, &log, covered.size)?;
 
     if let Tail::Torn { bytes } = tail {
-        dir.fs
-            .truncate(&path, log.end())
-            .map_err(StoreError::io("truncate", &path))?;
-        recovery.torn = Some(TornLine {
-            line: log.size().0 + 1,
-            bytes,
-        });
+        dir.fs.truncate(&path, log.end()).map_err(StoreError::io("truncate", &path))?;
+        recovery.torn = Some(TornLine { line: log.size().0 + 1, bytes });
     }
     let checkpoint = checkpoint_at(dir.run(), &log, log.size())?;
     if let (1, Some(record)) = (ahead, last) {
@@ -456,31 +356,16 @@ fn repair_log(dir: &RunDir, recovery: &mut Recovery) -> Result<(LogIndex, Checkp
 /// Whether `merkle_root.txt` is one step behind the checkpoint, where an interruption can leave it.
 fn check_root_file(dir: &RunDir, log: &LogIndex, size: TreeSize) -> Result<bool, StoreError> {
     let text = dir.root_text()?;
-    let is_at = |size: u64| {
-        log.tree()
-            .root_at(TreeSize(size))
-            .is_ok_and(|root| root_line(root) == text)
-    };
+    let is_at = |size: u64| log.tree().root_at(TreeSize(size)).is_ok_and(|root| root_line(root) == text);
     if is_at(size.0) {
         return Ok(false);
     }
     if size.0.checked_sub(1).is_some_and(is_at) {
         return Ok(true);
     }
-    let expected = log
-        .tree()
-        .root_at(size)
-        .map(|root| root.to_string())
-        .unwrap_or_default();
-    let source = Disagreement {
-        field: "root",
-        expected,
-        got: text.trim_end().to_owned(),
-    };
-    Err(StoreError::RootDisagrees {
-        path: dir.file(RunFile::Root),
-        source,
-    })
+    let expected = log.tree().root_at(size).map(|root| root.to_string()).unwrap_or_default();
+    let source = Disagreement { field: "root", expected, got: text.trim_end().to_owned() };
+    Err(StoreError::RootDisagrees { path: dir.file(RunFile::Root), source })
 }
 
 /// Compare-and-swap: the checkpoint on disk must be `from`.

@@ -53,8 +53,8 @@ pub fn compile(solc: &Path, source: &str) -> Result<Compiled, CompileError> {
         "sources": { "Verifier.sol": { "content": source } },
         "settings": {
             "optimizer": { "enabled": true, "runs": 1, "details": {
-                "yul": false, "peephole": true, "jumpdestRemover": true, "deduplicate": false,
-                "cse": false, "constantOptimizer": false, "orderLiterals": false, "inliner": false } },
+                "yul": false, "peephole": true, "jumpdestRemover": true, "deduplicate": true,
+                "cse": true, "constantOptimizer": true, "orderLiterals": true, "inliner": false } },
             "metadata": { "appendCBOR": false },
             "evmVersion": "cancun",
             "outputSelection": { "*": { "*": ["evm.bytecode.object", "evm.deployedBytecode.object"] } }

@@ -7,8 +7,10 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`generate`] | verifying key → Solidity source |
+//! | `compact` | the loader's assembly, small enough for EIP-170 |
 //! | [`compile`] | Solidity source → deployment bytecode, with a `solc` that speaks standard JSON |
 
+mod compact;
 pub mod compile;
 pub mod generate;
 

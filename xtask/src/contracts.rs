@@ -40,11 +40,9 @@ pub fn run(action: Action) -> anyhow::Result<()> {
             for name in DEPLOYED {
                 let path = artifact_path(&tools, name);
                 if let Some(parent) = path.parent() {
-                    fs::create_dir_all(parent)
-                        .with_context(|| format!("create {}", parent.display()))?;
+                    fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
                 }
-                fs::write(&path, fresh_artifact(&tools, name)?)
-                    .with_context(|| format!("write {}", path.display()))?;
+                fs::write(&path, fresh_artifact(&tools, name)?).with_context(|| format!("write {}", path.display()))?;
                 println!("contracts: wrote {}", path.display());
             }
             Ok(())
@@ -55,13 +53,9 @@ pub fn run(action: Action) -> anyhow::Result<()> {
             forge(&tools, &FRESH_BUILD)?;
             for name in DEPLOYED {
                 let path = artifact_path(&tools, name);
-                let committed = fs::read_to_string(&path)
-                    .with_context(|| format!("read {}", path.display()))?;
+                let committed = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
                 if committed != fresh_artifact(&tools, name)? {
-                    bail!(
-                        "{} is stale: run `cargo xtask contracts build`",
-                        path.display()
-                    );
+                    bail!("{} is stale: run `cargo xtask contracts build`", path.display());
                 }
             }
             println!("contracts: artifacts are fresh");
@@ -71,11 +65,7 @@ pub fn run(action: Action) -> anyhow::Result<()> {
 }
 
 fn forge(tools: &Tools, args: &[&str]) -> anyhow::Result<()> {
-    let status = tools
-        .command("forge")?
-        .args(args)
-        .status()
-        .context("run forge")?;
+    let status = tools.command("forge")?.args(args).status().context("run forge")?;
     if !status.success() {
         bail!("forge {} failed: {status}", args.join(" "));
     }
@@ -83,25 +73,16 @@ fn forge(tools: &Tools, args: &[&str]) -> anyhow::Result<()> {
 }
 
 fn artifact_path(tools: &Tools, name: &str) -> PathBuf {
-    tools
-        .repo()
-        .join(format!("contracts/artifacts/{name}.json"))
+    tools.repo().join(format!("contracts/artifacts/{name}.json"))
 }
 
 /// Name, compiler, ABI and both bytecodes, from forge's output.
 fn fresh_artifact(tools: &Tools, name: &str) -> anyhow::Result<String> {
-    let path = tools
-        .repo()
-        .join(format!("contracts/out/{name}.sol/{name}.json"));
+    let path = tools.repo().join(format!("contracts/out/{name}.sol/{name}.json"));
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let built: Value =
-        serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
-    let take = |pointer: &str| {
-        built
-            .pointer(pointer)
-            .cloned()
-            .with_context(|| format!("{}: no {pointer}", path.display()))
-    };
+    let built: Value = serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
+    let take =
+        |pointer: &str| built.pointer(pointer).cloned().with_context(|| format!("{}: no {pointer}", path.display()));
     let artifact = json!({
         "generated_by": "cargo xtask contracts build",
         "contract": name,

@@ -4,12 +4,18 @@
 //! |---|---|
 //! | [`setup`] | install the pinned tools |
 //! | [`contracts`] | build, test and check the contracts |
+//! | [`demo`] | the main job, end to end |
+//! | [`test`] | all tests |
+//! | [`tidy`] | the rules of the house |
 //! | [`tools`] | where the tools are, and how to run them |
 //!
 //! Layer: outside of the product; nothing depends on it.
 
 mod contracts;
+mod demo;
 mod setup;
+mod test;
+mod tidy;
 mod tools;
 
 use clap::{Parser, Subcommand};
@@ -31,11 +37,20 @@ enum Task {
         #[command(subcommand)]
         action: contracts::Action,
     },
+    /// Train, prove, aggregate, anchor and verify on real data and a real node.
+    Demo(demo::Demo),
+    /// Run all tests.
+    Test(test::Test),
+    /// Check layering and other rules of the house.
+    Tidy,
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Setup => setup::run(),
         Task::Contracts { action } => contracts::run(action),
+        Task::Demo(demo) => demo::run(&demo),
+        Task::Test(test) => test::run(&test),
+        Task::Tidy => tidy::run(),
     }
 }

@@ -30,17 +30,10 @@ impl Tools {
     /// # Errors
     /// If the repository's root cannot be determined.
     pub fn locate() -> anyhow::Result<Self> {
-        let repo = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .context("xtask has no parent folder")?
-            .to_path_buf();
-        let cache =
-            std::env::var_os("CAIRN_CACHE").map_or_else(|| repo.join(".cache"), PathBuf::from);
+        let repo = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent folder")?.to_path_buf();
+        let cache = std::env::var_os("CAIRN_CACHE").map_or_else(|| repo.join(".cache"), PathBuf::from);
         let cache = std::path::absolute(cache).context("cache folder")?;
-        Ok(Self {
-            repo,
-            dir: cache.join("tools"),
-        })
+        Ok(Self { repo, dir: cache.join("tools") })
     }
 
     /// Root of the repository.
@@ -63,27 +56,14 @@ impl Tools {
         if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
             return Ok(());
         }
-        eprintln!(
-            "xtask: installing foundry, solc and snarkjs from npm into {}",
-            self.dir.display()
-        );
+        eprintln!("xtask: installing foundry, solc and snarkjs from npm into {}", self.dir.display());
         fs::create_dir_all(&self.dir).with_context(|| format!("create {}", self.dir.display()))?;
         for name in INPUTS {
-            fs::copy(
-                self.repo.join("xtask/tools").join(name),
-                self.dir.join(name),
-            )
-            .with_context(|| format!("copy {name} to {}", self.dir.display()))?;
+            fs::copy(self.repo.join("xtask/tools").join(name), self.dir.join(name))
+                .with_context(|| format!("copy {name} to {}", self.dir.display()))?;
         }
         let status = Command::new("npm")
-            .args([
-                "install",
-                "--no-save",
-                "--ignore-scripts",
-                "--no-audit",
-                "--no-fund",
-                "--loglevel=error",
-            ])
+            .args(["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
             .current_dir(&self.dir)
             .status()
             .context("run npm (is Node.js installed?)")?;
@@ -101,9 +81,7 @@ impl Tools {
     pub fn command(&self, tool: &str) -> anyhow::Result<Command> {
         self.install()?;
         let mut command = Command::new(self.bin_dir().join(tool));
-        command
-            .current_dir(&self.repo)
-            .env("FOUNDRY_SOLC", self.bin_dir().join("solc"));
+        command.current_dir(&self.repo).env("FOUNDRY_SOLC", self.bin_dir().join("solc"));
         Ok(command)
     }
 
@@ -112,8 +90,7 @@ impl Tools {
         let mut all = String::new();
         for name in INPUTS {
             let path = self.repo.join("xtask/tools").join(name);
-            all +=
-                &fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+            all += &fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         }
         Ok(all)
     }
@@ -134,29 +111,19 @@ impl Tools {
         for tool in FOUNDRY {
             let target = modules.join(format!("@foundry-rs/{tool}-{os}-{arch}/bin/{tool}"));
             if !target.is_file() {
-                bail!(
-                    "npm installed no {tool} for {os}-{arch}: expected {}",
-                    target.display()
-                );
+                bail!("npm installed no {tool} for {os}-{arch}: expected {}", target.display());
             }
-            write_wrapper(
-                &bin.join(tool),
-                &format!("exec \"{}\" \"$@\"", target.display()),
-            )?;
+            write_wrapper(&bin.join(tool), &format!("exec \"{}\" \"$@\"", target.display()))?;
         }
         let node = |script: &Path| format!("exec node \"{}\" \"$@\"", script.display());
         write_wrapper(&bin.join("solc"), &node(&self.dir.join("solc.js")))?;
-        write_wrapper(
-            &bin.join("snarkjs"),
-            &node(&modules.join("snarkjs/build/cli.cjs")),
-        )
+        write_wrapper(&bin.join("snarkjs"), &node(&modules.join("snarkjs/build/cli.cjs")))
     }
 }
 
 /// Writes an executable shell script of one line.
 fn write_wrapper(path: &Path, line: &str) -> anyhow::Result<()> {
-    fs::write(path, format!("#!/bin/sh\n{line}\n"))
-        .with_context(|| format!("write {}", path.display()))?;
+    fs::write(path, format!("#!/bin/sh\n{line}\n")).with_context(|| format!("write {}", path.display()))?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -50,8 +50,7 @@ fn builder(stage: CircuitBuilderStage, witness: &EpochWitness) -> Result<BaseCir
 /// Runs the circuit's witness generation and decides the accumulator it would show.
 fn accumulate(witness: &EpochWitness) -> Result<(), AggregateError> {
     let builder = builder(CircuitBuilderStage::Mock, witness)?;
-    let limbs: Vec<Fr> =
-        builder.assigned_instances[0][..ACCUMULATOR_LIMBS].iter().map(|cell| *cell.value()).collect();
+    let limbs: Vec<Fr> = builder.assigned_instances[0][..ACCUMULATOR_LIMBS].iter().map(|cell| *cell.value()).collect();
     check_accumulator(&key(RULE).params, &limbs)
 }
 

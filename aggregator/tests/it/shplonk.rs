@@ -141,8 +141,8 @@ fn tampered_scalar_or_instance_fails_the_pairing() {
     for at in [first_scalar, (first_scalar + last_scalar) / 64 * 32, last_scalar] {
         let mut tampered = proof.clone();
         let bytes: [u8; 32] = proof[at..at + 32].try_into().expect("32 bytes");
-        let scalar = Option::<Fr>::from(Fr::from_repr(bytes.into())).expect("an evaluation");
-        let changed: [u8; 32] = (scalar + Fr::ONE).to_repr().into();
+        let scalar = Option::<Fr>::from(Fr::from_repr(bytes)).expect("an evaluation");
+        let changed: [u8; 32] = (scalar + Fr::ONE).to_repr();
         tampered[at..at + 32].copy_from_slice(&changed);
         let (ours, theirs) = (setup.ours(&instances, &tampered), setup.theirs(&instances, &tampered));
         assert_eq!((ours.lhs, ours.rhs), (theirs.lhs, theirs.rhs), "equal on wrong proofs too");
@@ -170,8 +170,7 @@ fn accumulator_of_no_points_is_refused() {
 #[test]
 fn equal_bases_are_summed() {
     let mut rng = StdRng::seed_from_u64(3);
-    let points: Vec<G1Affine> =
-        (0..3).map(|_| (G1Affine::generator() * Fr::random(&mut rng)).to_affine()).collect();
+    let points: Vec<G1Affine> = (0..3).map(|_| (G1Affine::generator() * Fr::random(&mut rng)).to_affine()).collect();
     let mut msm = MergedMsm::<G1Affine, NativeLoader>::default();
     assert!(msm.is_empty());
     let mut sum = G1Affine::identity().to_curve();

@@ -27,7 +27,7 @@ use snark_verifier_sdk::{
 
 use crate::support::{epoch, key};
 
-const K: u32 = 15;
+const K: u32 = 14;
 
 /// What the verified step proofs show: instances and points of each chunk of each step.
 #[derive(Clone)]
@@ -155,10 +155,7 @@ fn step_skipped_repeated_or_reordered_is_refused() {
     let pick = |order: &[usize]| Case {
         rule: run.rule,
         steps: order.iter().map(|i| run.steps[*i].clone()).collect(),
-        witness: Witness {
-            steps: order.iter().map(|i| run.witness.steps[*i]).collect(),
-            ..run.witness.clone()
-        },
+        witness: Witness { steps: order.iter().map(|i| run.witness.steps[*i]).collect(), ..run.witness.clone() },
     };
     assert!(pick(&[0, 1]).run().is_some());
     for order in [[0, 2], [0, 0], [1, 0], [0, 3]] {
@@ -403,14 +400,9 @@ fn point_at_infinity_is_refused() {
 #[test]
 fn sgd_attacks_are_refused() {
     let honest = Case::of(&epoch(Rule::Sgd, 3, 1, 2));
-    for row in [
-        InstanceRow::Beta1,
-        InstanceRow::Beta2,
-        InstanceRow::A,
-        InstanceRow::C,
-        InstanceRow::Eps,
-        InstanceRow::Decay,
-    ] {
+    for row in
+        [InstanceRow::Beta1, InstanceRow::Beta2, InstanceRow::A, InstanceRow::C, InstanceRow::Eps, InstanceRow::Decay]
+    {
         let mut case = honest.clone();
         case.set(1, row, |x| x + Fr::ONE);
         case.refused(&format!("another {row:?}"));

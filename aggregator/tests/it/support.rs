@@ -109,7 +109,8 @@ pub fn epoch_with(keys: &Keyed, rule: Rule, run: u64, n_chunks: usize, count: us
             let (hyper, fresh) = (hyper(rule), t == 0);
             let gradient: Vec<i64> = (0..n).map(|_| rng.gen_range(-(1i64 << 22)..1 << 22)).collect();
             let (after, schedule) = state.step(rule, fresh, &hyper, &gradient).expect("in range");
-            let mut statement = StepStatement { chunks: Vec::new(), fresh, hyper, run: id, schedule, step: StepIndex(t) };
+            let mut statement =
+                StepStatement { chunks: Vec::new(), fresh, hyper, run: id, schedule, step: StepIndex(t) };
             let k = constants(rule, &statement);
             let seed = |state| secret.state_seed(&to_fr(id.to_field()), state);
             let len = chunk_len(n, n_chunks);
@@ -120,8 +121,7 @@ pub fn epoch_with(keys: &Keyed, rule: Rule, run: u64, n_chunks: usize, count: us
                 let c = c as u32;
                 let instances = chunk_instances(rule, &statement, ChunkIndex(c));
                 let (input, output) = (seed(t).column_seed(c), seed(t + 1).column_seed(c));
-                let proof =
-                    keys.pk.prove(&keys.params, witness, &instances, (&input, &output), OsRng).expect("proves");
+                let proof = keys.pk.prove(&keys.params, witness, &instances, (&input, &output), OsRng).expect("proves");
                 statement.chunks.push(keys.vk.points(&proof).expect("well formed"));
                 proofs.push(proof);
             }

@@ -21,32 +21,18 @@ async fn events_rebuild_the_log_and_nothing_else_is_needed() {
         world.anchor(&mut log, n_steps).await;
         world.anchor(&mut foreign, 1).await;
     }
-    let events = world
-        .writer
-        .client()
-        .epoch_events(world.contract, log.run, 0)
-        .await
-        .unwrap();
-    assert_eq!(
-        events.iter().map(|event| event.counter).collect::<Vec<_>>(),
-        [1, 2, 3, 4]
-    );
+    let events = world.writer.client().epoch_events(world.contract, log.run, 0).await.unwrap();
+    assert_eq!(events.iter().map(|event| event.counter).collect::<Vec<_>>(), [1, 2, 3, 4]);
     let mut tree = CompactRange::new();
     for event in &events {
         assert_eq!((event.run, event.first_step.0), (log.run, tree.size().0));
-        for (step, (digest, record)) in
-            (event.first_step.0..).zip(event.digests.iter().zip(&event.record_hashes))
-        {
+        for (step, (digest, record)) in (event.first_step.0..).zip(event.digests.iter().zip(&event.record_hashes)) {
             tree.push(step_leaf(ledger::StepIndex(step), *digest, *record));
         }
         assert_eq!((event.root, event.size), (tree.root(), tree.size()));
         assert_eq!(event.submitter, world.writer.address());
     }
-    assert!(
-        events
-            .windows(2)
-            .all(|pair| pair[0].state_out == pair[1].state_in)
-    );
+    assert!(events.windows(2).all(|pair| pair[0].state_out == pair[1].state_in));
     assert_eq!(tree.root(), log.root());
 }
 
@@ -56,16 +42,8 @@ async fn events_start_at_the_asked_block() {
     let mut log = world.run(1, OPEN).await;
     world.anchor(&mut log, 1).await;
     let second = world.anchor(&mut log, 1).await;
-    let events = world
-        .writer
-        .client()
-        .epoch_events(world.contract, log.run, second.block)
-        .await
-        .unwrap();
-    assert_eq!(
-        events.iter().map(|event| event.counter).collect::<Vec<_>>(),
-        [2]
-    );
+    let events = world.writer.client().epoch_events(world.contract, log.run, second.block).await.unwrap();
+    assert_eq!(events.iter().map(|event| event.counter).collect::<Vec<_>>(), [2]);
 }
 
 #[tokio::test]
@@ -79,29 +57,12 @@ async fn announced_bundles_are_found() {
         infohash_v2: Digest([3; 32]),
     };
     world.anchor(&mut log, 4).await;
-    let revert = refusal(
-        world
-            .writer
-            .announce(world.contract, log.run, &bundle(5))
-            .await,
-    );
+    let revert = refusal(world.writer.announce(world.contract, log.run, &bundle(5)).await);
     assert_eq!(revert.name(), Some("SizeNotAnchored"));
-    assert_eq!(
-        (revert.arg("anchored"), revert.arg("got")),
-        (Some("4"), Some("5"))
-    );
+    assert_eq!((revert.arg("anchored"), revert.arg("got")), (Some("4"), Some("5")));
 
-    let sent = world
-        .writer
-        .announce(world.contract, log.run, &bundle(4))
-        .await
-        .unwrap();
-    let found = world
-        .writer
-        .client()
-        .bundle_events(world.contract, log.run, 0)
-        .await
-        .unwrap();
+    let sent = world.writer.announce(world.contract, log.run, &bundle(4)).await.unwrap();
+    let found = world.writer.client().bundle_events(world.contract, log.run, 0).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].announcement, found[0].tx), (bundle(4), sent.tx));
     assert_eq!(found[0].announcer, world.writer.address());
@@ -117,44 +78,18 @@ async fn head_follows_a_reorganisation_and_the_epoch_is_anchored_again() {
 
     let snapshot = world.anvil.request("evm_snapshot", json!([])).await;
     let submission = log.next(4);
-    world
-        .writer
-        .anchor(world.contract, &submission, 0)
-        .await
-        .unwrap();
+    world.writer.anchor(world.contract, &submission, 0).await.unwrap();
     let lost = client.head(world.contract, log.run).await.unwrap().unwrap();
     assert_eq!((lost.counter, lost.root), (2, log.root()));
-    assert_eq!(
-        world.anvil.request("evm_revert", json!([snapshot])).await,
-        true
-    );
+    assert_eq!(world.anvil.request("evm_revert", json!([snapshot])).await, true);
 
     let now = client.head(world.contract, log.run).await.unwrap().unwrap();
-    assert_eq!(
-        (now.counter, now.root, now.state),
-        (1, kept.root, kept.state)
-    );
+    assert_eq!((now.counter, now.root, now.state), (1, kept.root, kept.state));
     // What was read at the vanished block is not silently answered from another history.
-    let error = client
-        .head_at(world.contract, log.run, lost.block)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            ChainError::Rpc {
-                operation: "head",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    let error = client.head_at(world.contract, log.run, lost.block).await.unwrap_err();
+    assert!(matches!(error, ChainError::Rpc { operation: "head", .. }), "{error}");
 
-    let again = world
-        .writer
-        .anchor(world.contract, &submission, 0)
-        .await
-        .unwrap();
+    let again = world.writer.anchor(world.contract, &submission, 0).await.unwrap();
     assert!(!again.was_there());
     assert_eq!(again.into_inner().root, log.root());
 }

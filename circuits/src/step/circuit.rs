@@ -8,11 +8,11 @@ use halo2_proofs::{
     plonk::{Circuit, ConstraintSystem, Error},
 };
 
-use ledger::Rule;
 use crate::step::gate::StepConfig;
 use crate::step::plan::Plan;
 use crate::step::shape::StepShape;
 use crate::step::witness::{StepWitness, table_entries, table_entry};
+use ledger::Rule;
 
 /// The step circuit, with a witness for proving or without for key generation.
 #[derive(Clone, Debug)]

@@ -13,9 +13,9 @@ use halo2_proofs::{
     poly::Rotation,
 };
 
-use ledger::Rule;
 use crate::step::plan::{Limb, Lookup, Plan, Quantity};
 use crate::step::shape::{CONSTANT_SLOTS, StepShape};
+use ledger::Rule;
 
 /// Values of a step's instance column, in order.
 ///
@@ -321,9 +321,7 @@ impl StepConfig {
             let q = meta.query_fixed(self.q_block, Rotation::cur());
             // Slot 0 is the first row of the first limb column in every shape.
             let fresh = meta.query_advice(self.limbs[0], Rotation(InstanceRow::Fresh as i32));
-            [1, 2]
-                .map(|row| q.clone() * fresh.clone() * meta.query_advice(self.state_in, Rotation(row)))
-                .to_vec()
+            [1, 2].map(|row| q.clone() * fresh.clone() * meta.query_advice(self.state_in, Rotation(row))).to_vec()
         });
         if rule == Rule::Sgd {
             meta.create_gate("sgd has no second moment", |meta| {

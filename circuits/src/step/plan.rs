@@ -5,8 +5,8 @@
 //! its own: the lookup checks the expression, which at the same time enforces the equation that defines the value.
 //! Auxiliary (second-phase) columns hold the running sum, the lookup helpers and the table helpers.
 
-use ledger::Rule;
 use crate::step::shape::{CONSTANT_SLOTS, StepShape};
+use ledger::Rule;
 
 /// Bits that suffice for s, its remainder and the remainder of u: all are below 2⁴² for values in range.
 const FREE_BITS: u32 = 42;

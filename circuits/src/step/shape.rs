@@ -2,8 +2,8 @@
 //!
 //! Source: `docs/spec/statement.md`, section "Shape".
 
-use ledger::Rule;
 use crate::step::plan::Plan;
+use ledger::Rule;
 
 /// Rows that the last block's successor, blinding and the unusable row may need beyond the blocks.
 const fn tail_rows(rows: usize) -> usize {

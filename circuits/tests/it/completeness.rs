@@ -88,7 +88,8 @@ fn extremes_of_v_and_hyper_parameters_satisfy_the_constraints() {
 #[test]
 fn many_shapes_are_satisfied() {
     for rule in RULES {
-        for (n, k, limb_bits) in [(1, 9, 4), (1, 10, 8), (3, 10, 6), (N, K, 7), (16, 11, 8), (40, 12, 9), (100, 12, 10)] {
+        for (n, k, limb_bits) in [(1, 9, 4), (1, 10, 8), (3, 10, 6), (N, K, 7), (16, 11, 8), (40, 12, 9), (100, 12, 10)]
+        {
             let Some(shape) = StepShape::at(rule, n, k, limb_bits) else {
                 panic!("{rule:?}: {n} parameters at k = {k} with {limb_bits} bits")
             };
@@ -133,10 +134,7 @@ fn key_generation_is_deterministic_and_depends_on_the_shape() {
 #[test]
 fn shapes_that_do_not_fit_are_refused() {
     assert_eq!(StepShape::choose(Rule::AdamW, 0, 17), Err(ShapeError::Empty));
-    assert_eq!(
-        StepShape::choose(Rule::AdamW, 1 << 20, 12),
-        Err(ShapeError::TooLarge { n_params: 1 << 20, k_max: 12 })
-    );
+    assert_eq!(StepShape::choose(Rule::AdamW, 1 << 20, 12), Err(ShapeError::TooLarge { n_params: 1 << 20, k_max: 12 }));
     let good = shape(Rule::AdamW);
     for (what, bad) in [
         ("limb_bits", StepShape { limb_bits: 17, ..good.clone() }),

@@ -12,9 +12,7 @@ use halo2_proofs::halo2curves::{
     bn256::{Fr, G1Affine},
     group::{Curve, prime::PrimeCurveAffine},
 };
-use ledger::{
-    ChunkCommitments, CurvePoint, FieldElement, NumberFormat, Policy, Rule, RunId, StepIndex, StepStatement,
-};
+use ledger::{ChunkCommitments, CurvePoint, FieldElement, NumberFormat, Policy, Rule, RunId, StepIndex, StepStatement};
 
 use crate::support::{hyper, schedule_at};
 

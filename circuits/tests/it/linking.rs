@@ -9,12 +9,13 @@ use circuits::linked::{RunSecret, StateSeed};
 use circuits::opening::{chunk_len, chunks, commit_column, commit_state};
 use circuits::reference::{PRODUCTS_START, S, State};
 use circuits::step::witness::StepWitness;
-use ledger::{
-    ChunkIndex, FieldElement, Hyper, NumberFormat, Policy, Rule, RunId, Schedule, StepIndex, StepStatement,
-};
+use ledger::{ChunkIndex, FieldElement, Hyper, NumberFormat, Policy, Rule, RunId, Schedule, StepIndex, StepStatement};
 use rand::rngs::OsRng;
 
 use crate::support::{N, gradient, hyper, key, shape, weights};
+
+/// Name of a field and an attack on it.
+type Change<T> = (&'static str, fn(&mut T));
 
 /// A small run that keeps what each step was made from.
 struct Run {
@@ -200,10 +201,7 @@ fn chunk_of_another_position_or_step_does_not_link() {
     ));
     // Same proofs, other commitments in the statement.
     mixed.proofs[1].clone_from(&second.proofs[1]);
-    assert!(matches!(
-        run.verify(&mixed),
-        Err(ClaimError::Commitment { chunk: ChunkIndex(1), column: "input", .. })
-    ));
+    assert!(matches!(run.verify(&mixed), Err(ClaimError::Commitment { chunk: ChunkIndex(1), column: "input", .. })));
     for (column, change) in [
         ("output", (|s, o| s.chunks[0].output = o) as fn(&mut StepStatement, ledger::CurvePoint)),
         ("gradient", |s, o| s.chunks[0].gradient = o),
@@ -273,7 +271,7 @@ fn statement_outside_the_policy_is_refused_by_field() {
     let run = Run::new(Rule::AdamW, 11, 1);
     let step = run.honest(1).remove(0);
     check_policy(&run.policy, &step.statement).expect("honest");
-    let changes: [(&str, fn(&mut Policy)); 4] = [
+    let changes: [Change<Policy>; 4] = [
         ("beta1", |p| p.beta1 -= 1),
         ("beta2", |p| p.beta2 += 1),
         ("eps", |p| p.eps += 1),
@@ -306,10 +304,7 @@ fn statement_outside_the_policy_is_refused_by_field() {
     assert!(matches!(other_key.verify(&step), Err(ClaimError::StepKey { .. })));
     let run = Run::new(Rule::AdamW, 11, 1);
     let none = Proved { statement: step.statement, proofs: Vec::new() };
-    assert!(matches!(
-        run.verify(&none),
-        Err(ClaimError::ChunkCount { what: "proofs", expected: 1, got: 0, .. })
-    ));
+    assert!(matches!(run.verify(&none), Err(ClaimError::ChunkCount { what: "proofs", expected: 1, got: 0, .. })));
 }
 
 #[test]
@@ -317,7 +312,7 @@ fn schedule_of_another_step_is_refused_by_field() {
     let run = Run::new(Rule::AdamW, 11, 1);
     let steps = run.honest(2);
     let (first, second) = (&steps[0].statement, &steps[1].statement);
-    let changes: [(&str, fn(&mut Schedule)); 4] =
+    let changes: [Change<Schedule>; 4] =
         [("p1", |s| s.p1 += 1), ("p2", |s| s.p2 -= 1), ("a", |s| s.a += 1), ("c", |s| s.c -= 1)];
     for (name, change) in changes {
         let mut next = second.clone();
@@ -330,10 +325,7 @@ fn schedule_of_another_step_is_refused_by_field() {
     let mut next = second.clone();
     next.schedule = first.schedule;
     assert!(matches!(check_follows(run.rule, first, &next), Err(ClaimError::Schedule { field: "p1", .. })));
-    assert!(matches!(
-        check_schedule(run.rule, PRODUCTS_START, second),
-        Err(ClaimError::Schedule { field: "p1", .. })
-    ));
+    assert!(matches!(check_schedule(run.rule, PRODUCTS_START, second), Err(ClaimError::Schedule { field: "p1", .. })));
     // A and C are instances of the proof as well.
     let mut forged = Proved { statement: second.clone(), proofs: steps[1].proofs.clone() };
     forged.statement.schedule.c += 1;
@@ -347,10 +339,9 @@ fn opening_reproduces_the_points_and_one_changed_unit_does_not() {
         let key = key(rule);
         let (step, after) = run.prove(0, &run.state, &run.seed(0));
         let rows = key.vk.blinding_rows();
-        let commit =
-            |state: &State, seed: &StateSeed| {
-                commit_state(&key.params, &key.shape, rows, state, n_chunks, seed).expect("points")
-            };
+        let commit = |state: &State, seed: &StateSeed| {
+            commit_state(&key.params, &key.shape, rows, state, n_chunks, seed).expect("points")
+        };
         let points = |f: fn(&ledger::ChunkCommitments) -> ledger::CurvePoint| {
             step.statement.chunks.iter().map(f).collect::<Vec<_>>()
         };

@@ -269,10 +269,7 @@ fn bias_correction_of_another_step_is_refused() {
         real_proof_refused(rule, "another schedule", witness, &step);
         // The right constants beside results of the other schedule.
         let refusal = StepWitness::from_updates(&shape, step.constants, updates.clone(), Check::Enforce);
-        assert!(matches!(
-            refusal,
-            Err(WitnessError::OutOfRange { quantity: "s-remainder" | "s-slack", index: 0, .. })
-        ));
+        assert!(matches!(refusal, Err(WitnessError::OutOfRange { quantity: "s-remainder" | "s-slack", index: 0, .. })));
         assert_eq!(violated(&shape, skip(&shape, &step, updates), &step.instances), [SUM]);
     }
 }
@@ -334,7 +331,8 @@ fn value_in_a_row_without_parameter_is_refused() {
         for (cell, g) in [(Cell { w: 1, m: 0, v: 0 }, 0), (Cell { w: 0, m: 1, v: 0 }, 0), (Cell::default(), 1)] {
             let mut updates = step.updates(rule);
             updates.push(update(rule, &step.constants, N, cell, g).expect("in range"));
-            let witness = StepWitness::from_updates(&wide, step.constants, updates, Check::Enforce).expect("consistent");
+            let witness =
+                StepWitness::from_updates(&wide, step.constants, updates, Check::Enforce).expect("consistent");
             assert_eq!(violated(&wide, witness.clone(), &step.instances), [""; 0], "right in the wider circuit");
             assert_eq!(violated(&narrow, witness, &step.instances), ["rows without a parameter are zero"]);
         }

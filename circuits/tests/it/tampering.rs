@@ -72,7 +72,7 @@ fn layout_covers_the_whole_proof() {
         }
         for at in scalars {
             let bytes: [u8; WORD] = h.word(at).try_into().expect("one word");
-            assert!(bool::from(Fr::from_repr(bytes.into()).is_some()), "word {at} is a scalar");
+            assert!(bool::from(Fr::from_repr(bytes).is_some()), "word {at} is a scalar");
         }
     }
 }
@@ -116,7 +116,9 @@ fn point_at_infinity_is_refused_everywhere() {
         h.refused(&format!("infinity in word {at}"), &proof);
         if at < 3 {
             match h.key.vk.points(&proof) {
-                Err(StepError::Refused(reason)) => assert!(reason.contains("infinity"), "word {at}: {reason}"),
+                Err(StepError::Refused(reason)) => {
+                    assert!(reason.contains("infinity"), "word {at}: {reason}")
+                }
                 Err(StepError::Convert(ConvertError::Infinity)) => {}
                 other => panic!("word {at}: {other:?}"),
             }
@@ -129,12 +131,12 @@ fn each_scalar_changed_or_not_canonical_is_refused() {
     let h = honest(Rule::AdamW);
     let (_, scalars) = layout(&h.key.vk);
     // r in little-endian: −1 plus one.
-    let mut modulus: [u8; WORD] = (-Fr::ONE).to_repr().into();
+    let mut modulus: [u8; WORD] = (-Fr::ONE).to_repr();
     modulus[0] += 1;
     for at in scalars {
         let bytes: [u8; WORD] = h.word(at).try_into().expect("one word");
-        let scalar = Option::<Fr>::from(Fr::from_repr(bytes.into())).expect("a scalar");
-        let plus_one: [u8; WORD] = (scalar + Fr::ONE).to_repr().into();
+        let scalar = Option::<Fr>::from(Fr::from_repr(bytes)).expect("a scalar");
+        let plus_one: [u8; WORD] = (scalar + Fr::ONE).to_repr();
         h.refused(&format!("word {at} plus one"), &h.with(at, &plus_one));
         h.refused(&format!("word {at} = r"), &h.with(at, &modulus));
         h.refused(&format!("word {at} = 2^256 − 1"), &h.with(at, &[0xff; WORD]));
@@ -160,12 +162,13 @@ fn wrong_length_is_refused_with_both_lengths() {
         let h = honest(rule);
         let expected = h.key.vk.proof_len();
         let check = |proof: &[u8]| {
-            for refusal in [
-                h.key.vk.verify(&h.key.params, &h.instances, proof).map(|_| ()),
-                h.key.vk.points(proof).map(|_| ()),
-            ] {
+            for refusal in
+                [h.key.vk.verify(&h.key.params, &h.instances, proof).map(|_| ()), h.key.vk.points(proof).map(|_| ())]
+            {
                 match refusal {
-                    Err(StepError::ProofLength { expected: e, got }) => assert_eq!((e, got), (expected, proof.len())),
+                    Err(StepError::ProofLength { expected: e, got }) => {
+                        assert_eq!((e, got), (expected, proof.len()))
+                    }
                     other => panic!("{} bytes: {other:?}", proof.len()),
                 }
             }

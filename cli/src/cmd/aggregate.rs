@@ -61,9 +61,8 @@ pub fn epoch_input(
     let steps = (first.0..first.0 + n_steps)
         .map(|t| {
             let statement = dir.record(log, StepIndex(t))?.record().statement.clone();
-            let proofs = (0..policy.n_chunks)
-                .map(|c| dir.proof(StepIndex(t), ChunkIndex(c)))
-                .collect::<Result<_, _>>()?;
+            let proofs =
+                (0..policy.n_chunks).map(|c| dir.proof(StepIndex(t), ChunkIndex(c))).collect::<Result<_, _>>()?;
             Ok(StepInput { statement, proofs })
         })
         .collect::<anyhow::Result<_>>()?;

@@ -59,8 +59,7 @@ impl CheckWeights {
             WeightsError::Mismatch { .. } => failed("weights", e),
             other => other.into(),
         })?;
-        let report =
-            Report { run: run.run.to_string(), state: opening.state, digest: expected.to_string(), ok: true };
+        let report = Report { run: run.run.to_string(), state: opening.state, digest: expected.to_string(), ok: true };
         out.result(&report, |r| format!("these are the weights at state {} of run {}", r.state, r.run))
     }
 }

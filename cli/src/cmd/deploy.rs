@@ -114,7 +114,8 @@ impl Deploy {
             ];
             for v in &r.verifiers {
                 let gas = v.verifier_deploy_gas.map_or_else(|| "was there".to_owned(), |g| format!("{g} gas"));
-                lines.push(format!("verifier {} for {} steps, {} bytes, {gas}", v.address, v.n_steps, v.verifier_bytes));
+                lines
+                    .push(format!("verifier {} for {} steps, {} bytes, {gas}", v.address, v.n_steps, v.verifier_bytes));
             }
             lines.join("\n")
         })

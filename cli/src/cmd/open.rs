@@ -51,9 +51,9 @@ impl Open {
         let run = dir.run().description();
         let public = dir.path().parent().unwrap_or(dir.path());
         let private = PrivateDir::open_or_create(&home.private(), public, run.run)?;
-        let secret = private
-            .secret()?
-            .with_context(|| format!("{}: no run secret here; only the trainer can open states", private.path().display()))?;
+        let secret = private.secret()?.with_context(|| {
+            format!("{}: no run secret here; only the trainer can open states", private.path().display())
+        })?;
         let state = state_file::decode(&private.read_state(StepIndex(self.step))?)?;
         let digest = match self.step.checked_sub(1) {
             None => run.genesis_state,

@@ -328,10 +328,15 @@ impl Train {
             let start = Instant::now();
             circuits::claim::verify_step(&verifying_key, srs.params(), &policy, &proved.statement, &proved.proofs)?;
             verify_ms = start.elapsed().as_secs_f64() * 1e3;
-            anyhow::ensure!(proved.next == step.after, "step {}: trainer and prover disagree on the next state", step.step);
+            anyhow::ensure!(
+                proved.next == step.after,
+                "step {}: trainer and prover disagree on the next state",
+                step.step
+            );
             // The state is on disk before the step that leads to it is in the log.
             private.write_state(StepIndex(step.step.0 + 1), &state_file::encode(&proved.next)?)?;
-            let meta = StepMeta { loss: Some(Decimal::from_f64(step.loss)?), prove_ms: Some(ms), ..StepMeta::default() };
+            let meta =
+                StepMeta { loss: Some(Decimal::from_f64(step.loss)?), prove_ms: Some(ms), ..StepMeta::default() };
             let draft = StepDraft {
                 digest: step_digest(&proved.statement)?,
                 state_out: proved.state_out,

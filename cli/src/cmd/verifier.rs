@@ -65,7 +65,8 @@ impl Verifier {
         if let Some(solc) = &self.solc {
             let compiled = compile(solc, &source)?;
             let path = self.out.with_extension("hex");
-            std::fs::write(&path, hex::encode(&compiled.creation)).with_context(|| format!("write {}", path.display()))?;
+            std::fs::write(&path, hex::encode(&compiled.creation))
+                .with_context(|| format!("write {}", path.display()))?;
             verifier_bytes = Some(compiled.runtime.len());
             bytecode = Some(path);
         }

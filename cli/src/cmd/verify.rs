@@ -1,6 +1,6 @@
 //! `cairn verify`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -112,13 +112,7 @@ impl Verify {
         result
     }
 
-    fn verify(
-        &self,
-        global: &Global,
-        out: &Output,
-        checks: &mut Checks,
-        report: &mut Report,
-    ) -> anyhow::Result<()> {
+    fn verify(&self, global: &Global, out: &Output, checks: &mut Checks, report: &mut Report) -> anyhow::Result<()> {
         let home = global.home(out)?;
         let dir = open(&self.dir)?;
         let run = dir.run().description().clone();
@@ -178,9 +172,8 @@ impl Verify {
         for &t in chosen {
             let step = StepIndex(t);
             let record = dir.record(&log.log, step)?;
-            let proofs = (0..run.policy.n_chunks)
-                .map(|c| dir.proof(step, ChunkIndex(c)))
-                .collect::<Result<Vec<_>, _>>()?;
+            let proofs =
+                (0..run.policy.n_chunks).map(|c| dir.proof(step, ChunkIndex(c))).collect::<Result<Vec<_>, _>>()?;
             let start = Instant::now();
             verify_step(key, srs.params(), &run.policy, &record.record().statement, &proofs)?;
             seconds += start.elapsed().as_secs_f64();
@@ -222,8 +215,10 @@ impl Verify {
             }
         });
         checks.note("registration on chain", registered, |r| format!("owner {}", r.owner))?;
-        let head =
-            client.head(contract, run.run).await?.ok_or_else(|| failed("head", "the contract does not know the run"))?;
+        let head = client
+            .head(contract, run.run)
+            .await?
+            .ok_or_else(|| failed("head", "the contract does not know the run"))?;
         let (counter, size, root, state) = match log.epochs.last() {
             Some(e) => (log.epochs.len() as u64, e.size_after(), e.root_after, e.state_out),
             None => (0, ledger::TreeSize(0), head.root, run.genesis_state),
@@ -322,13 +317,14 @@ fn epochs(
     let mut keys: BTreeMap<u64, (Srs, EpochVerifyingKey)> = BTreeMap::new();
     for (index, epoch) in log.epochs.iter().enumerate() {
         let n_steps = epoch.n_steps();
-        if !keys.contains_key(&n_steps) {
-            let shape = epoch_shape(run, n_steps as usize)?;
-            keys.insert(n_steps, home.epoch_verifying_key(step, &shape)?);
-        }
-        let (srs, key) = &keys[&n_steps];
-        let proof =
-            EpochProof { instances: epoch.instances(), proof: dir.epoch_proof(EpochIndex(index as u64))? };
+        let (srs, key) = match keys.entry(n_steps) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(empty) => {
+                let shape = epoch_shape(run, n_steps as usize)?;
+                empty.insert(home.epoch_verifying_key(step, &shape)?)
+            }
+        };
+        let proof = EpochProof { instances: epoch.instances(), proof: dir.epoch_proof(EpochIndex(index as u64))? };
         if let Err(error) = key.verify(srs.params(), &proof) {
             return Ok(Err(format!("epoch {index}: {error}")));
         }

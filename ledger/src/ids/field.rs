@@ -8,22 +8,12 @@ type Words = [u64; 4];
 /// Order r of the BN254 group, the modulus of `Fr`.
 ///
 /// Source: EIP-196; r = 21888242871839275222246405745257275088548364400416034343698204186575808495617.
-const R: Words = [
-    0x30644e72e131a029,
-    0xb85045b68181585d,
-    0x2833e84879b97091,
-    0x43e1f593f0000001,
-];
+const R: Words = [0x30644e72e131a029, 0xb85045b68181585d, 0x2833e84879b97091, 0x43e1f593f0000001];
 
 /// Modulus q of the BN254 base field, in which coordinates of points lie.
 ///
 /// Source: EIP-196; q = 21888242871839275222246405745257275088696311157297823662689037894645226208583.
-const Q: Words = [
-    0x30644e72e131a029,
-    0xb85045b68181585d,
-    0x97816a916871ca8d,
-    0x3c208c16d87cfd47,
-];
+const Q: Words = [0x30644e72e131a029, 0xb85045b68181585d, 0x97816a916871ca8d, 0x3c208c16d87cfd47];
 
 /// An element of the scalar field of BN254.
 ///
@@ -54,10 +44,7 @@ impl FieldElement {
         if words(&bytes) < R {
             Ok(Self(bytes))
         } else {
-            Err(IdError::NotCanonical {
-                kind: "FieldElement",
-                got: bytes,
-            })
+            Err(IdError::NotCanonical { kind: "FieldElement", got: bytes })
         }
     }
 
@@ -126,15 +113,8 @@ impl CurvePoint {
             let mut coordinate = [0; 32];
             coordinate.copy_from_slice(&bytes[32 * half..32 * half + 32]);
             if words(&coordinate) >= Q {
-                let kind = if half == 0 {
-                    "CurvePoint x"
-                } else {
-                    "CurvePoint y"
-                };
-                return Err(IdError::NotCanonical {
-                    kind,
-                    got: coordinate,
-                });
+                let kind = if half == 0 { "CurvePoint x" } else { "CurvePoint y" };
+                return Err(IdError::NotCanonical { kind, got: coordinate });
             }
         }
         Ok(Self(bytes))
@@ -193,9 +173,7 @@ hex_text!(RunId, 32);
 fn words(bytes: &[u8; 32]) -> Words {
     let mut out = [0; 4];
     for (word, chunk) in out.iter_mut().zip(bytes.chunks_exact(8)) {
-        *word = chunk
-            .iter()
-            .fold(0, |acc, byte| (acc << 8) | u64::from(*byte));
+        *word = chunk.iter().fold(0, |acc, byte| (acc << 8) | u64::from(*byte));
     }
     out
 }

@@ -13,8 +13,8 @@ const MAX_COMPONENT_BYTES: usize = 128;
 
 /// Names of devices on Windows, which no file may bear there, whatever its extension.
 const DEVICES: [&str; 22] = [
-    "con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8",
-    "com9", "lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
+    "con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8", "com9", "lpt1", "lpt2",
+    "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
 ];
 
 /// Words that name secrets: a component that has one among its parts between `.`, `_` and `-` is refused.
@@ -46,9 +46,7 @@ pub enum PathError {
         path: String,
     },
     /// The path is longer than any path here.
-    #[error(
-        "path of {got} bytes: expected at most {MAX_PATH_BYTES}, and {MAX_COMPONENT_BYTES} a component"
-    )]
+    #[error("path of {got} bytes: expected at most {MAX_PATH_BYTES}, and {MAX_COMPONENT_BYTES} a component")]
     TooLong {
         /// Length found.
         got: usize,
@@ -146,13 +144,9 @@ impl FromStr for ArtifactPath {
         if bytes.first() == Some(&b'/') || bytes.get(1) == Some(&b':') {
             return Err(PathError::Absolute { path: path() });
         }
-        let allowed =
-            |character: char| character.is_ascii_alphanumeric() || "._-/".contains(character);
+        let allowed = |character: char| character.is_ascii_alphanumeric() || "._-/".contains(character);
         if let Some(character) = text.chars().find(|character| !allowed(*character)) {
-            return Err(PathError::Character {
-                path: path(),
-                character,
-            });
+            return Err(PathError::Character { path: path(), character });
         }
         for component in text.split('/') {
             if component.is_empty() {
@@ -170,11 +164,7 @@ impl FromStr for ArtifactPath {
             if component.starts_with('.') || component.ends_with('.') {
                 return Err(PathError::Dot { path: path() });
             }
-            let stem = component
-                .split('.')
-                .next()
-                .unwrap_or(component)
-                .to_ascii_lowercase();
+            let stem = component.split('.').next().unwrap_or(component).to_ascii_lowercase();
             if DEVICES.contains(&stem.as_str()) {
                 return Err(PathError::Device { path: path() });
             }
@@ -186,9 +176,7 @@ impl FromStr for ArtifactPath {
 fn is_secret(component: &str) -> bool {
     let folded = component.to_ascii_lowercase();
     let extension = folded.rsplit_once('.').map(|(_, extension)| extension);
-    folded
-        .split(['.', '_', '-'])
-        .any(|word| SECRET_WORDS.contains(&word))
+    folded.split(['.', '_', '-']).any(|word| SECRET_WORDS.contains(&word))
         || extension.is_some_and(|extension| SECRET_EXTENSIONS.contains(&extension))
 }
 

@@ -37,14 +37,11 @@ impl CompactRange {
     ///
     /// **Errors**: [`TreeError::Misaligned`] unless the size is a multiple of 2^`level`.
     pub fn push_subtree(&mut self, level: u32, root: Root) -> Result<(), TreeError> {
-        let fits = 1u64.checked_shl(level).filter(|leaves| {
-            self.size.is_multiple_of(*leaves) && self.size.checked_add(*leaves).is_some()
-        });
+        let fits = 1u64
+            .checked_shl(level)
+            .filter(|leaves| self.size.is_multiple_of(*leaves) && self.size.checked_add(*leaves).is_some());
         if fits.is_none() {
-            return Err(TreeError::Misaligned {
-                level,
-                size: self.size(),
-            });
+            return Err(TreeError::Misaligned { level, size: self.size() });
         }
         self.merge(level, root.into());
         Ok(())
@@ -52,12 +49,7 @@ impl CompactRange {
 
     /// Root of the tree: the peaks hashed together from the smallest up.
     pub fn root(&self) -> Root {
-        let bagged = self
-            .peaks
-            .iter()
-            .rev()
-            .copied()
-            .reduce(|right, left| node_hash(left, right));
+        let bagged = self.peaks.iter().rev().copied().reduce(|right, left| node_hash(left, right));
         bagged.map_or_else(empty_root, Root::from)
     }
 

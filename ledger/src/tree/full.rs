@@ -25,10 +25,7 @@ impl MerkleTree {
 
     /// The leaf hash at `index`.
     pub fn leaf(&self, index: StepIndex) -> Option<Digest> {
-        self.levels
-            .first()?
-            .get(usize::try_from(index.0).ok()?)
-            .copied()
+        self.levels.first()?.get(usize::try_from(index.0).ok()?).copied()
     }
 
     /// Appends one leaf hash.
@@ -49,8 +46,7 @@ impl MerkleTree {
 
     /// Root of the current tree.
     pub fn root(&self) -> Root {
-        self.range(0, self.len())
-            .map_or_else(empty_root, Root::from)
+        self.range(0, self.len()).map_or_else(empty_root, Root::from)
     }
 
     /// Root of the tree as it was at `size`.
@@ -65,31 +61,17 @@ impl MerkleTree {
     ///
     /// **Errors**: [`TreeError::Misaligned`] or [`TreeError::SizeOutOfRange`].
     pub fn subtree_root(&self, first: StepIndex, level: u32) -> Result<Root, TreeError> {
-        let leaves = 1u64
-            .checked_shl(level)
-            .filter(|leaves| first.0.is_multiple_of(*leaves));
-        let leaves = leaves.ok_or(TreeError::Misaligned {
-            level,
-            size: TreeSize(first.0),
-        })?;
+        let leaves = 1u64.checked_shl(level).filter(|leaves| first.0.is_multiple_of(*leaves));
+        let leaves = leaves.ok_or(TreeError::Misaligned { level, size: TreeSize(first.0) })?;
         let end = self.check_size(TreeSize(first.0.saturating_add(leaves)))?;
-        let out_of_range = TreeError::SizeOutOfRange {
-            available: self.size(),
-            size: TreeSize(end as u64),
-        };
-        self.range(end - leaves as usize, end)
-            .map(Root::from)
-            .ok_or(out_of_range)
+        let out_of_range = TreeError::SizeOutOfRange { available: self.size(), size: TreeSize(end as u64) };
+        self.range(end - leaves as usize, end).map(Root::from).ok_or(out_of_range)
     }
 
     /// Proof that the leaf at `index` is in the tree of `size` leaves.
     ///
     /// **Errors**: [`TreeError::SizeOutOfRange`], [`TreeError::IndexOutOfRange`].
-    pub fn prove_inclusion(
-        &self,
-        index: StepIndex,
-        size: TreeSize,
-    ) -> Result<InclusionProof, TreeError> {
+    pub fn prove_inclusion(&self, index: StepIndex, size: TreeSize) -> Result<InclusionProof, TreeError> {
         let end = self.check_size(size)?;
         let Some(leaf) = usize::try_from(index.0).ok().filter(|leaf| *leaf < end) else {
             return Err(TreeError::IndexOutOfRange { size, index });
@@ -97,11 +79,8 @@ impl MerkleTree {
         let (mut low, mut high, mut path) = (0, end, Vec::new());
         while high - low > 1 {
             let middle = low + split(high - low);
-            let (sibling, rest) = if leaf < middle {
-                ((middle, high), (low, middle))
-            } else {
-                ((low, middle), (middle, high))
-            };
+            let (sibling, rest) =
+                if leaf < middle { ((middle, high), (low, middle)) } else { ((low, middle), (middle, high)) };
             path.extend(self.range(sibling.0, sibling.1));
             (low, high) = rest;
         }
@@ -112,17 +91,10 @@ impl MerkleTree {
     /// Proof that the tree of `new` leaves extends the tree of `old` leaves.
     ///
     /// **Errors**: [`TreeError::SizeOutOfRange`].
-    pub fn prove_consistency(
-        &self,
-        old: TreeSize,
-        new: TreeSize,
-    ) -> Result<ConsistencyProof, TreeError> {
+    pub fn prove_consistency(&self, old: TreeSize, new: TreeSize) -> Result<ConsistencyProof, TreeError> {
         let end = self.check_size(new)?;
         if old > new {
-            return Err(TreeError::SizeOutOfRange {
-                available: new,
-                size: old,
-            });
+            return Err(TreeError::SizeOutOfRange { available: new, size: old });
         }
         // `old <= new` and `new` fits, so `old` fits too.
         let old_end = old.0 as usize;
@@ -153,13 +125,8 @@ impl MerkleTree {
     }
 
     fn check_size(&self, size: TreeSize) -> Result<usize, TreeError> {
-        let fits = usize::try_from(size.0)
-            .ok()
-            .filter(|size| *size <= self.len());
-        fits.ok_or(TreeError::SizeOutOfRange {
-            available: self.size(),
-            size,
-        })
+        let fits = usize::try_from(size.0).ok().filter(|size| *size <= self.len());
+        fits.ok_or(TreeError::SizeOutOfRange { available: self.size(), size })
     }
 
     /// Root over leaves `low..high`, where `low` is a multiple of the power of two that covers the range,
@@ -171,10 +138,7 @@ impl MerkleTree {
             parts.push(*self.levels.get(level as usize)?.get(start >> level)?);
             start += 1 << level;
         }
-        parts
-            .into_iter()
-            .rev()
-            .reduce(|right, left| node_hash(left, right))
+        parts.into_iter().rev().reduce(|right, left| node_hash(left, right))
     }
 }
 

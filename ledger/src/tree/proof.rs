@@ -38,39 +38,22 @@ impl InclusionProof {
     pub fn verify(&self, leaf: Digest, root: Root) -> Result<(), TreeError> {
         let (index, size) = (self.index.0, self.size.0);
         if index >= size {
-            return Err(TreeError::IndexOutOfRange {
-                size: self.size,
-                index: self.index,
-            });
+            return Err(TreeError::IndexOutOfRange { size: self.size, index: self.index });
         }
         // Up to the node where the ways to this leaf and to the last leaf part, siblings are on either
         // side; above it every sibling is on the left, one for each one-bit that is left of the index.
         let inner = (u64::BITS - (index ^ (size - 1)).leading_zeros()) as usize;
         let border = index.checked_shr(inner as u32).unwrap_or(0).count_ones() as usize;
         if self.path.len() != inner + border {
-            return Err(TreeError::PathLength {
-                expected: inner + border,
-                got: self.path.len(),
-            });
+            return Err(TreeError::PathLength { expected: inner + border, got: self.path.len() });
         }
         let mut node = leaf;
         for (level, sibling) in self.path.iter().enumerate() {
             let on_the_right = level < inner && (index >> level) & 1 == 0;
-            node = if on_the_right {
-                node_hash(node, *sibling)
-            } else {
-                node_hash(*sibling, node)
-            };
+            node = if on_the_right { node_hash(node, *sibling) } else { node_hash(*sibling, node) };
         }
         let got = Root::from(node);
-        if got == root {
-            Ok(())
-        } else {
-            Err(TreeError::RootMismatch {
-                expected: root,
-                got,
-            })
-        }
+        if got == root { Ok(()) } else { Err(TreeError::RootMismatch { expected: root, got }) }
     }
 }
 
@@ -84,10 +67,7 @@ impl ConsistencyProof {
     pub fn verify(&self, old_root: Root, new_root: Root) -> Result<(), TreeError> {
         let (old, new) = (self.old.0, self.new.0);
         if old > new {
-            return Err(TreeError::SizeOutOfRange {
-                available: self.new,
-                size: self.old,
-            });
+            return Err(TreeError::SizeOutOfRange { available: self.new, size: self.old });
         }
         if old == 0 || old == new {
             self.expect_path(0)?;
@@ -123,30 +103,15 @@ impl ConsistencyProof {
         }
         equal_old(old_root, old_node.into())?;
         let got = Root::from(new_node);
-        if got == new_root {
-            Ok(())
-        } else {
-            Err(TreeError::RootMismatch {
-                expected: new_root,
-                got,
-            })
-        }
+        if got == new_root { Ok(()) } else { Err(TreeError::RootMismatch { expected: new_root, got }) }
     }
 
     fn expect_path(&self, expected: usize) -> Result<(), TreeError> {
         let got = self.path.len();
-        if got == expected {
-            Ok(())
-        } else {
-            Err(TreeError::PathLength { expected, got })
-        }
+        if got == expected { Ok(()) } else { Err(TreeError::PathLength { expected, got }) }
     }
 }
 
 fn equal_old(expected: Root, got: Root) -> Result<(), TreeError> {
-    if got == expected {
-        Ok(())
-    } else {
-        Err(TreeError::OldRootMismatch { expected, got })
-    }
+    if got == expected { Ok(()) } else { Err(TreeError::OldRootMismatch { expected, got }) }
 }

@@ -15,21 +15,13 @@ fn sorted(value: &Value) -> String {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(key, _)| key.encode_utf16().collect::<Vec<_>>());
-            let parts: Vec<String> = entries
-                .iter()
-                .map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), sorted(value)))
-                .collect();
+            let parts: Vec<String> =
+                entries.iter().map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), sorted(value))).collect();
             format!("{{{}}}", parts.join(","))
         }
-        Value::Array(items) => format!(
-            "[{}]",
-            items.iter().map(sorted).collect::<Vec<_>>().join(",")
-        ),
+        Value::Array(items) => format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(",")),
         Value::Number(number) => {
-            assert!(
-                number.as_u64().is_some_and(|number| number < 1 << 53),
-                "{number} is not a small integer"
-            );
+            assert!(number.as_u64().is_some_and(|number| number < 1 << 53), "{number} is not a small integer");
             number.to_string()
         }
         other => other.to_string(),
@@ -43,11 +35,7 @@ fn assert_sorted(bytes: &[u8]) {
 
 fn record_bytes() -> Vec<u8> {
     let run = support::run();
-    support::next_record(&run, &ChainHead::genesis(&run))
-        .seal()
-        .unwrap()
-        .bytes()
-        .to_vec()
+    support::next_record(&run, &ChainHead::genesis(&run)).seal().unwrap().bytes().to_vec()
 }
 
 fn every_document() -> Vec<(&'static str, Vec<u8>)> {
@@ -69,24 +57,12 @@ fn parse(name: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
         format!("{error:?}")
     }
     match name {
-        "record" => SealedRecord::parse(bytes)
-            .map(|it| it.bytes().to_vec())
-            .map_err(show),
-        "run" => SealedRun::parse(bytes)
-            .map(|it| it.bytes().to_vec())
-            .map_err(show),
-        "epoch" => SealedEpoch::parse(bytes)
-            .map(|it| it.bytes().to_vec())
-            .map_err(show),
-        "manifest" => Manifest::parse(bytes)
-            .and_then(|it| it.encode())
-            .map_err(show),
-        "anchors" => AnchorLog::parse(bytes)
-            .and_then(|it| it.encode())
-            .map_err(show),
-        "checkpoint" => Checkpoint::parse(bytes)
-            .map(|it| it.to_string().into_bytes())
-            .map_err(show),
+        "record" => SealedRecord::parse(bytes).map(|it| it.bytes().to_vec()).map_err(show),
+        "run" => SealedRun::parse(bytes).map(|it| it.bytes().to_vec()).map_err(show),
+        "epoch" => SealedEpoch::parse(bytes).map(|it| it.bytes().to_vec()).map_err(show),
+        "manifest" => Manifest::parse(bytes).and_then(|it| it.encode()).map_err(show),
+        "anchors" => AnchorLog::parse(bytes).and_then(|it| it.encode()).map_err(show),
+        "checkpoint" => Checkpoint::parse(bytes).map(|it| it.to_string().into_bytes()).map_err(show),
         other => panic!("no document {other}"),
     }
 }
@@ -111,11 +87,7 @@ fn another_spelling_of_the_same_value_is_refused() {
             format!(" {text}"),
             text.replacen("\"v\":1", "\"v\": 1", 1),
             text.replacen("\"run\"", "\"r\\u0075n\"", 1),
-            format!(
-                "{{{},{}}}",
-                &text[last_field + 1..text.len() - 1],
-                &text[1..last_field]
-            ),
+            format!("{{{},{}}}", &text[last_field + 1..text.len() - 1], &text[1..last_field]),
         ];
         for spelling in spellings {
             assert_ne!(spelling, text, "{name}: the test must change something");
@@ -132,17 +104,10 @@ fn unknown_repeated_and_missing_fields_are_refused() {
         let unknown = text.replacen("\"v\":1}", "\"v\":1,\"w\":1}", 1);
         let repeated = text.replacen("\"v\":1}", "\"v\":1,\"v\":1}", 1);
         let missing = text.replacen(",\"v\":1}", "}", 1);
-        for (what, spelling) in [
-            ("unknown", unknown),
-            ("duplicate", repeated),
-            ("missing", missing),
-        ] {
+        for (what, spelling) in [("unknown", unknown), ("duplicate", repeated), ("missing", missing)] {
             assert_ne!(spelling, text);
             let refused = parse(name, spelling.as_bytes()).unwrap_err();
-            assert!(
-                refused.contains("Shape") && refused.contains(what),
-                "{name} {what}: {refused}"
-            );
+            assert!(refused.contains("Shape") && refused.contains(what), "{name} {what}: {refused}");
         }
     }
 }
@@ -150,14 +115,9 @@ fn unknown_repeated_and_missing_fields_are_refused() {
 #[test]
 fn another_version_is_refused_as_such() {
     for (name, bytes) in every_document() {
-        let text = String::from_utf8(bytes)
-            .unwrap()
-            .replacen("\"v\":1}", "\"new\":[],\"v\":2}", 1);
+        let text = String::from_utf8(bytes).unwrap().replacen("\"v\":1}", "\"new\":[],\"v\":2}", 1);
         let refused = parse(name, text.as_bytes()).unwrap_err();
-        assert!(
-            refused.contains("Version { expected: 1, got: 2 }"),
-            "{name}: {refused}"
-        );
+        assert!(refused.contains("Version { expected: 1, got: 2 }"), "{name}: {refused}");
     }
 }
 
@@ -166,55 +126,30 @@ fn an_explicit_null_is_not_an_absent_field() {
     let text = String::from_utf8(record_bytes()).unwrap();
     let with_null = text.replacen("\"meta\":{", "\"meta\":{\"accuracy\":null,", 1);
     let refused = SealedRecord::parse(with_null.as_bytes());
-    assert!(
-        matches!(
-            refused,
-            Err(RecordError::Canonical(CanonicalError::Spelling { .. }))
-        ),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(RecordError::Canonical(CanonicalError::Spelling { .. }))), "{refused:?}");
 }
 
 #[test]
 fn upper_case_hex_is_refused() {
     let text = String::from_utf8(record_bytes()).unwrap();
     let at = text.find("\"prev\":\"0x").unwrap() + 10;
-    let upper = format!(
-        "{}{}{}",
-        &text[..at],
-        text[at..at + 64].to_uppercase(),
-        &text[at + 64..]
-    );
+    let upper = format!("{}{}{}", &text[..at], text[at..at + 64].to_uppercase(), &text[at + 64..]);
     let refused = SealedRecord::parse(upper.as_bytes());
-    assert!(
-        matches!(
-            refused,
-            Err(RecordError::Canonical(CanonicalError::Spelling { .. }))
-        ),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(RecordError::Canonical(CanonicalError::Spelling { .. }))), "{refused:?}");
 }
 
 #[test]
 fn a_field_element_at_or_above_the_modulus_is_refused() {
     const R: &str = "0x30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001";
-    assert!(matches!(
-        R.parse::<FieldElement>(),
-        Err(IdError::NotCanonical { .. })
-    ));
-    assert!(matches!(
-        R.parse::<RunId>(),
-        Err(IdError::NotCanonical { .. })
-    ));
+    assert!(matches!(R.parse::<FieldElement>(), Err(IdError::NotCanonical { .. })));
+    assert!(matches!(R.parse::<RunId>(), Err(IdError::NotCanonical { .. })));
     let below = R.replace("0000001", "0000000");
     assert_eq!(below.parse::<FieldElement>().unwrap().to_string(), below);
     let text = String::from_utf8(record_bytes()).unwrap();
     let at = text.find("\"digest\":\"").unwrap() + 10;
     let forged = format!("{}{R}{}", &text[..at], &text[at + 66..]);
     let refused = SealedRecord::parse(forged.as_bytes());
-    let Err(RecordError::Canonical(CanonicalError::Shape { reason, .. })) = refused else {
-        panic!("{refused:?}")
-    };
+    let Err(RecordError::Canonical(CanonicalError::Shape { reason, .. })) = refused else { panic!("{refused:?}") };
     assert!(reason.contains("not below the field modulus"), "{reason}");
 }
 
@@ -223,13 +158,7 @@ fn a_point_with_a_coordinate_above_the_modulus_is_refused() {
     let mut bytes = [0; 64];
     assert!(CurvePoint::from_bytes(bytes).is_ok());
     bytes[32..].fill(0xff);
-    assert_eq!(
-        CurvePoint::from_bytes(bytes),
-        Err(IdError::NotCanonical {
-            kind: "CurvePoint y",
-            got: [0xff; 32]
-        })
-    );
+    assert_eq!(CurvePoint::from_bytes(bytes), Err(IdError::NotCanonical { kind: "CurvePoint y", got: [0xff; 32] }));
 }
 
 #[test]
@@ -248,37 +177,19 @@ fn integers_that_json_readers_round_are_refused() {
     anchor.gas = 1 << 53;
     let mut log = AnchorLog::new(support::description().run);
     log.push(anchor).unwrap();
-    assert!(matches!(
-        log.encode(),
-        Err(AnchorsError::Canonical(CanonicalError::Unencodable { .. }))
-    ));
+    assert!(matches!(log.encode(), Err(AnchorsError::Canonical(CanonicalError::Unencodable { .. }))));
     let too_large = canonical::decode::<StepIndex>(b"9007199254740992", 100);
-    assert!(
-        matches!(too_large, Err(CanonicalError::Shape { .. })),
-        "{too_large:?}"
-    );
-    assert_eq!(
-        canonical::decode::<StepIndex>(b"9007199254740991", 100),
-        Ok(StepIndex(ids::MAX_SMALL_INT))
-    );
+    assert!(matches!(too_large, Err(CanonicalError::Shape { .. })), "{too_large:?}");
+    assert_eq!(canonical::decode::<StepIndex>(b"9007199254740991", 100), Ok(StepIndex(ids::MAX_SMALL_INT)));
     let chunk = canonical::decode::<ChunkIndex>(b"4294967296", 100);
-    assert!(
-        matches!(chunk, Err(CanonicalError::Shape { .. })),
-        "{chunk:?}"
-    );
+    assert!(matches!(chunk, Err(CanonicalError::Shape { .. })), "{chunk:?}");
 }
 
 #[test]
 fn a_line_that_is_too_long_is_refused_before_it_is_read() {
     let limit = record::MAX_RECORD_BYTES;
     let refused = SealedRecord::parse(&vec![b'['; limit + 1]);
-    assert_eq!(
-        refused,
-        Err(RecordError::Canonical(CanonicalError::TooLong {
-            limit,
-            got: limit + 1
-        }))
-    );
+    assert_eq!(refused, Err(RecordError::Canonical(CanonicalError::TooLong { limit, got: limit + 1 })));
     assert!(SealedRecord::parse(&vec![b'['; limit]).is_err());
 }
 
@@ -292,12 +203,7 @@ fn decimals_have_one_spelling() {
     for text in ["1.0", "01", "+1", "1e3", " 1", "", "inf", "NaN", "0.10"] {
         assert!(Decimal::try_from(text.to_owned()).is_err(), "{text:?}");
     }
-    assert_eq!(
-        Decimal::from_f64(f64::NAN),
-        Err(RecordError::NotFinite {
-            got: "NaN".to_owned()
-        })
-    );
+    assert_eq!(Decimal::from_f64(f64::NAN), Err(RecordError::NotFinite { got: "NaN".to_owned() }));
 }
 
 proptest! {

@@ -7,9 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 fn vectors<T: DeserializeOwned>(name: &str) -> T {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../testdata/ledger")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/ledger").join(name);
     let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -29,34 +27,18 @@ fn leaves_roots_and_inclusion_paths_equal_another_implementations() {
     assert_eq!(tree::empty_root(), expected.empty_root);
     assert_eq!(MerkleTree::new().root(), expected.empty_root);
     let (mut full, mut compact) = (MerkleTree::new(), CompactRange::new());
-    for ((entry, leaf), root) in expected
-        .entries
-        .iter()
-        .zip(&expected.leaves)
-        .zip(&expected.roots)
-    {
+    for ((entry, leaf), root) in expected.entries.iter().zip(&expected.leaves).zip(&expected.roots) {
         let data = hex::decode(&entry[2..]).expect("hex in the vectors");
         assert_eq!(tree::leaf_hash(&data), *leaf);
         full.push(*leaf);
         compact.push(*leaf);
-        assert_eq!(
-            (full.root(), compact.root()),
-            (*root, *root),
-            "size {}",
-            full.size()
-        );
+        assert_eq!((full.root(), compact.root()), (*root, *root), "size {}", full.size());
     }
     assert_eq!(full.size(), TreeSize(40));
     for proof in &expected.inclusion {
-        assert_eq!(
-            full.prove_inclusion(proof.index, proof.size).as_ref(),
-            Ok(proof)
-        );
+        assert_eq!(full.prove_inclusion(proof.index, proof.size).as_ref(), Ok(proof));
         let root = expected.roots[proof.size.0 as usize - 1];
-        assert_eq!(
-            proof.verify(expected.leaves[proof.index.0 as usize], root),
-            Ok(())
-        );
+        assert_eq!(proof.verify(expected.leaves[proof.index.0 as usize], root), Ok(()));
     }
     assert!(expected.inclusion.len() > 100);
 }
@@ -82,10 +64,7 @@ fn step_leaves_and_epoch_by_epoch_roots_equal_another_implementations() {
     for (epoch, root) in leaves.chunks(4).zip(&expected.epochs_of_4) {
         assert_eq!(tree::perfect_root(epoch), Ok(*root));
         by_epochs.push_subtree(2, *root).expect("aligned");
-        assert_eq!(
-            by_epochs.root(),
-            expected.roots[by_epochs.size().0 as usize - 1]
-        );
+        assert_eq!(by_epochs.root(), expected.roots[by_epochs.size().0 as usize - 1]);
     }
     assert_eq!(by_epochs.size(), TreeSize(64));
 }
@@ -124,22 +103,11 @@ fn instances_stand_in_the_shared_order() {
             digests: vector.digests,
         };
         assert_eq!(instances.to_words(), vector.words);
-        assert_eq!(
-            EpochInstances::from_words(&vector.words).as_ref(),
-            Ok(&instances)
-        );
-        let slots: Vec<usize> = InstanceSlot::all(instances.digests.len())
-            .map(InstanceSlot::index)
-            .collect();
+        assert_eq!(EpochInstances::from_words(&vector.words).as_ref(), Ok(&instances));
+        let slots: Vec<usize> = InstanceSlot::all(instances.digests.len()).map(InstanceSlot::index).collect();
         assert_eq!(slots, (0..vector.words.len()).collect::<Vec<_>>());
-        assert_eq!(
-            vector.words[InstanceSlot::StateOut.index()],
-            instances.state_out
-        );
-        assert_eq!(
-            vector.words[InstanceSlot::Fresh.index()],
-            FieldElement::from(instances.fresh)
-        );
+        assert_eq!(vector.words[InstanceSlot::StateOut.index()], instances.state_out);
+        assert_eq!(vector.words[InstanceSlot::Fresh.index()], FieldElement::from(instances.fresh));
     }
 }
 
@@ -154,29 +122,14 @@ fn words_out_of_range_are_not_instances() {
     };
     let two = FieldElement::from(2);
     let out = |slot, got| Err(InstanceError::OutOfRange { slot, got });
-    assert_eq!(
-        with(InstanceSlot::Fresh, two),
-        out(InstanceSlot::Fresh, two)
-    );
+    assert_eq!(with(InstanceSlot::Fresh, two), out(InstanceSlot::Fresh, two));
     let mut large = [0; 32];
     large[23] = 1;
     let large = FieldElement::from_be_bytes(large).expect("2^64 is below r");
-    assert_eq!(
-        with(InstanceSlot::FirstStep, large),
-        out(InstanceSlot::FirstStep, large)
-    );
-    assert_eq!(
-        EpochInstances::from_words(&words[..17]),
-        Err(InstanceError::TooShort { got: 17 })
-    );
-    assert_eq!(
-        EpochInstances::from_words(&words[..18]),
-        Err(InstanceError::StepCount { got: 0 })
-    );
-    assert_eq!(
-        EpochInstances::from_words(&words[..21]),
-        Err(InstanceError::StepCount { got: 3 })
-    );
+    assert_eq!(with(InstanceSlot::FirstStep, large), out(InstanceSlot::FirstStep, large));
+    assert_eq!(EpochInstances::from_words(&words[..17]), Err(InstanceError::TooShort { got: 17 }));
+    assert_eq!(EpochInstances::from_words(&words[..18]), Err(InstanceError::StepCount { got: 0 }));
+    assert_eq!(EpochInstances::from_words(&words[..21]), Err(InstanceError::StepCount { got: 3 }));
 }
 
 #[derive(Deserialize)]
@@ -192,24 +145,8 @@ struct RunIdVector {
 fn run_ids_equal_another_keccak() {
     let All { vectors } = vectors::<All<RunIdVector>>("run_id.json");
     assert!(vectors.len() >= 10);
-    for RunIdVector {
-        chain_id,
-        contract,
-        owner,
-        salt,
-        run,
-    } in vectors
-    {
-        assert_eq!(
-            RunIdentity {
-                chain_id,
-                contract,
-                owner,
-                salt
-            }
-            .run_id(),
-            run
-        );
+    for RunIdVector { chain_id, contract, owner, salt, run } in vectors {
+        assert_eq!(RunIdentity { chain_id, contract, owner, salt }.run_id(), run);
     }
 }
 

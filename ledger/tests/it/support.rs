@@ -33,10 +33,7 @@ pub fn description() -> RunDescription {
         salt: Salt([3; 32]),
     };
     RunDescription {
-        dataset: Some(Dataset {
-            digest: digest("data"),
-            name: "digits".to_owned(),
-        }),
+        dataset: Some(Dataset { digest: digest("data"), name: "digits".to_owned() }),
         epoch_len: EpochLen::from_log(2).expect("4 steps"),
         genesis_state: element("state 0"),
         identity,
@@ -70,27 +67,16 @@ pub fn run() -> SealedRun {
 
 /// The record that continues `head` honestly.
 pub fn next_record(run: &SealedRun, head: &ChainHead) -> StepRecord {
-    let RunDescription {
-        policy, run: id, ..
-    } = run.description().clone();
+    let RunDescription { policy, run: id, .. } = run.description().clone();
     let step = head.next_step();
     let chunks = (0..policy.n_chunks as usize)
         .map(|chunk| ChunkCommitments {
             gradient: point(&format!("gradient {step} {chunk}")),
-            input: head
-                .outputs()
-                .map_or(point(&format!("genesis {chunk}")), |outputs| outputs[chunk]),
+            input: head.outputs().map_or(point(&format!("genesis {chunk}")), |outputs| outputs[chunk]),
             output: point(&format!("output {step} {chunk}")),
         })
         .collect();
-    let Policy {
-        beta1,
-        beta2,
-        eps,
-        weight_decay,
-        lr_max,
-        ..
-    } = policy;
+    let Policy { beta1, beta2, eps, weight_decay, lr_max, .. } = policy;
     StepRecord {
         digest: element(&format!("D {step}")),
         meta: StepMeta {
@@ -100,28 +86,14 @@ pub fn next_record(run: &SealedRun, head: &ChainHead) -> StepRecord {
             prove_ms: Some(1234),
         },
         prev: head.last_record(),
-        proofs: vec![
-            digest(&format!("proof {step} 0")),
-            digest(&format!("proof {step} 1")),
-        ],
+        proofs: vec![digest(&format!("proof {step} 0")), digest(&format!("proof {step} 1"))],
         state_out: element(&format!("state {step} out")),
         statement: StepStatement {
             chunks,
             fresh: head.next_is_fresh(),
-            hyper: Hyper {
-                beta1,
-                beta2,
-                eps,
-                lr: lr_max,
-                weight_decay,
-            },
+            hyper: Hyper { beta1, beta2, eps, lr: lr_max, weight_decay },
             run: id,
-            schedule: Schedule {
-                a: u64::MAX,
-                c: 7,
-                p1: 8,
-                p2: 9,
-            },
+            schedule: Schedule { a: u64::MAX, c: 7, p1: 8, p2: 9 },
             step,
         },
         v: V1,
@@ -156,8 +128,7 @@ pub fn manifest() -> Manifest {
         sha256: digest(path),
     };
     let files = files.into_iter().map(entry).collect();
-    Manifest::new(description().run, TreeSize(1), digest("root").into(), files)
-        .expect("no collisions")
+    Manifest::new(description().run, TreeSize(1), digest("root").into(), files).expect("no collisions")
 }
 
 /// The anchor after another one.

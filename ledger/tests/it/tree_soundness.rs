@@ -4,9 +4,7 @@ use ledger::*;
 use proptest::prelude::*;
 
 fn leaves(n: u64) -> Vec<Digest> {
-    (0..n)
-        .map(|leaf| tree::leaf_hash(&leaf.to_be_bytes()))
-        .collect()
+    (0..n).map(|leaf| tree::leaf_hash(&leaf.to_be_bytes())).collect()
 }
 
 fn tree_of(n: u64) -> MerkleTree {
@@ -21,22 +19,14 @@ fn every_inclusion_proof_of_small_trees_holds_at_its_index_only() {
     for size in 1..=20 {
         let root = full.root_at(TreeSize(size)).unwrap();
         for index in 0..size {
-            let proof = full
-                .prove_inclusion(StepIndex(index), TreeSize(size))
-                .unwrap();
+            let proof = full.prove_inclusion(StepIndex(index), TreeSize(size)).unwrap();
             for (other, leaf) in leaves(20).into_iter().enumerate() {
                 assert_eq!(proof.verify(leaf, root).is_ok(), other as u64 == index);
             }
             for other in (0..size).filter(|other| *other != index) {
-                let moved = InclusionProof {
-                    index: StepIndex(other),
-                    ..proof.clone()
-                };
+                let moved = InclusionProof { index: StepIndex(other), ..proof.clone() };
                 let refused = moved.verify(full.leaf(StepIndex(index)).unwrap(), root);
-                let expected = matches!(
-                    refused,
-                    Err(TreeError::RootMismatch { .. } | TreeError::PathLength { .. })
-                );
+                let expected = matches!(refused, Err(TreeError::RootMismatch { .. } | TreeError::PathLength { .. }));
                 assert!(expected, "index {index} as {other} of {size}: {refused:?}");
             }
         }
@@ -46,36 +36,22 @@ fn every_inclusion_proof_of_small_trees_holds_at_its_index_only() {
 #[test]
 fn every_consistency_proof_of_small_trees_holds_for_its_roots_only() {
     let full = tree_of(24);
-    let roots: Vec<Root> = (0..=24)
-        .map(|size| full.root_at(TreeSize(size)).unwrap())
-        .collect();
+    let roots: Vec<Root> = (0..=24).map(|size| full.root_at(TreeSize(size)).unwrap()).collect();
     for new in 0..=24 {
         for old in 0..=new {
-            let proof = full
-                .prove_consistency(TreeSize(old as u64), TreeSize(new as u64))
-                .unwrap();
-            assert_eq!(
-                proof.verify(roots[old], roots[new]),
-                Ok(()),
-                "{old} to {new}"
-            );
+            let proof = full.prove_consistency(TreeSize(old as u64), TreeSize(new as u64)).unwrap();
+            assert_eq!(proof.verify(roots[old], roots[new]), Ok(()), "{old} to {new}");
             for other in (0..=24).filter(|other| *other != old) {
                 let refused = proof.verify(roots[other], roots[new]);
                 // A wrong old root that is a power of two is the seed of both roots, so either may differ.
                 assert!(
-                    matches!(
-                        refused,
-                        Err(TreeError::OldRootMismatch { .. } | TreeError::RootMismatch { .. })
-                    ),
+                    matches!(refused, Err(TreeError::OldRootMismatch { .. } | TreeError::RootMismatch { .. })),
                     "{old} to {new} with the root of {other}: {refused:?}"
                 );
             }
             for other in (0..=24).filter(|other| *other != new && old > 0 && old < new) {
                 let refused = proof.verify(roots[old], roots[other]);
-                assert!(
-                    matches!(refused, Err(TreeError::RootMismatch { .. })),
-                    "{refused:?}"
-                );
+                assert!(matches!(refused, Err(TreeError::RootMismatch { .. })), "{refused:?}");
             }
         }
     }
@@ -85,51 +61,21 @@ fn every_consistency_proof_of_small_trees_holds_for_its_roots_only() {
 fn requests_beyond_the_tree_are_errors() {
     let full = tree_of(5);
     let (size, index) = (TreeSize(5), StepIndex(5));
-    assert_eq!(
-        full.prove_inclusion(index, size),
-        Err(TreeError::IndexOutOfRange { size, index })
-    );
-    let beyond = Err(TreeError::SizeOutOfRange {
-        available: TreeSize(5),
-        size: TreeSize(6),
-    });
-    assert_eq!(
-        full.prove_inclusion(StepIndex(0), TreeSize(6)),
-        beyond.clone()
-    );
-    assert_eq!(
-        full.root_at(TreeSize(6)).map(|_| ()),
-        beyond.clone().map(|_: InclusionProof| ())
-    );
+    assert_eq!(full.prove_inclusion(index, size), Err(TreeError::IndexOutOfRange { size, index }));
+    let beyond = Err(TreeError::SizeOutOfRange { available: TreeSize(5), size: TreeSize(6) });
+    assert_eq!(full.prove_inclusion(StepIndex(0), TreeSize(6)), beyond.clone());
+    assert_eq!(full.root_at(TreeSize(6)).map(|_| ()), beyond.clone().map(|_: InclusionProof| ()));
     assert_eq!(
         full.prove_consistency(TreeSize(4), TreeSize(3)),
-        Err(TreeError::SizeOutOfRange {
-            available: TreeSize(3),
-            size: TreeSize(4)
-        })
+        Err(TreeError::SizeOutOfRange { available: TreeSize(3), size: TreeSize(4) })
     );
-    assert_eq!(
-        full.subtree_root(StepIndex(2), 2),
-        Err(TreeError::Misaligned {
-            level: 2,
-            size: TreeSize(2)
-        })
-    );
+    assert_eq!(full.subtree_root(StepIndex(2), 2), Err(TreeError::Misaligned { level: 2, size: TreeSize(2) }));
     assert_eq!(
         full.subtree_root(StepIndex(4), 2),
-        Err(TreeError::SizeOutOfRange {
-            available: TreeSize(5),
-            size: TreeSize(8)
-        })
+        Err(TreeError::SizeOutOfRange { available: TreeSize(5), size: TreeSize(8) })
     );
-    assert_eq!(
-        tree::perfect_root(&leaves(3)),
-        Err(TreeError::NotPerfect { got: 3 })
-    );
-    assert_eq!(
-        tree::perfect_root(&[]),
-        Err(TreeError::NotPerfect { got: 0 })
-    );
+    assert_eq!(tree::perfect_root(&leaves(3)), Err(TreeError::NotPerfect { got: 3 }));
+    assert_eq!(tree::perfect_root(&[]), Err(TreeError::NotPerfect { got: 0 }));
 }
 
 #[test]
@@ -138,24 +84,12 @@ fn a_subtree_is_taken_only_where_it_is_aligned() {
     range.push_subtree(1, tree_of(2).root()).unwrap();
     for level in [2, 3, 63, 64, u32::MAX] {
         let refused = range.push_subtree(level, tree_of(4).root());
-        assert_eq!(
-            refused,
-            Err(TreeError::Misaligned {
-                level,
-                size: TreeSize(2)
-            })
-        );
+        assert_eq!(refused, Err(TreeError::Misaligned { level, size: TreeSize(2) }));
     }
     let mut huge = CompactRange::new();
     huge.push_subtree(63, tree::empty_root()).unwrap();
     let refused = huge.push_subtree(63, tree::empty_root());
-    assert_eq!(
-        refused,
-        Err(TreeError::Misaligned {
-            level: 63,
-            size: TreeSize(1 << 63)
-        })
-    );
+    assert_eq!(refused, Err(TreeError::Misaligned { level: 63, size: TreeSize(1 << 63) }));
 }
 
 proptest! {

@@ -27,13 +27,7 @@ impl FloatAdam {
     /// A fresh state.
     pub fn new(w: Vec<f64>) -> Self {
         let n = w.len();
-        Self {
-            w,
-            m: vec![0.0; n],
-            v: vec![0.0; n],
-            power1: 1.0,
-            power2: 1.0,
-        }
+        Self { w, m: vec![0.0; n], v: vec![0.0; n], power1: 1.0, power2: 1.0 }
     }
 
     /// One step. `gradient` has one entry a parameter.
@@ -47,8 +41,7 @@ impl FloatAdam {
             self.v[i] = b2 * self.v[i] + (1.0 - b2) * g * g;
             let m = self.m[i] / (1.0 - self.power1);
             let v = self.v[i] / (1.0 - self.power2);
-            self.w[i] -=
-                lr * m / (v.sqrt() + raw(hyper.eps)) + lr * raw(hyper.weight_decay) * self.w[i];
+            self.w[i] -= lr * m / (v.sqrt() + raw(hyper.eps)) + lr * raw(hyper.weight_decay) * self.w[i];
         }
     }
 }
@@ -67,10 +60,7 @@ impl Deviation {
         let differences = || a.iter().zip(b).map(|(a, b)| (a - b).abs());
         let max = differences().fold(0.0, f64::max);
         let mean_square = differences().map(|d| d * d).sum::<f64>() / a.len().max(1) as f64;
-        Self {
-            max,
-            rms: mean_square.sqrt(),
-        }
+        Self { max, rms: mean_square.sqrt() }
     }
 }
 
@@ -94,11 +84,7 @@ pub struct Fidelity {
 /// Both see the gradient of the scaled loss: in f64 a power of two changes nothing but the exponents.
 ///
 /// Errors: `NotAdam`; those of the trainer.
-pub fn compare(
-    config: &TrainConfig,
-    data: &LabelledData,
-    n_steps: u64,
-) -> Result<Fidelity, TrainError> {
+pub fn compare(config: &TrainConfig, data: &LabelledData, n_steps: u64) -> Result<Fidelity, TrainError> {
     if config.rule != Rule::AdamW {
         return Err(TrainError::NotAdam { got: config.rule });
     }
@@ -157,26 +143,17 @@ pub fn small_gradients(
     n_steps: u64,
     seed: Seed,
 ) -> Result<SmallGradients, TrainError> {
-    let hyper = Hyper {
-        weight_decay: 0,
-        ..*hyper
-    };
+    let hyper = Hyper { weight_decay: 0, ..*hyper };
     let mut rng = derived_rng(seed, "small gradients", 0);
     let mut state = State::fresh(vec![0; n_params]);
     let mut float = FloatAdam::new(vec![0.0; n_params]);
     let lr = hyper.lr as f64 / ONE;
-    let mut result = SmallGradients {
-        n_updates: 0,
-        max_ratio: 0.0,
-        max_excess: f64::NEG_INFINITY,
-    };
+    let mut result = SmallGradients { n_updates: 0, max_ratio: 0.0, max_excess: f64::NEG_INFINITY };
     for step in (0..n_steps).map(StepIndex) {
         let gradient: Vec<f64> = (0..n_params)
             .map(|i| {
                 let draw = rng.next_u64();
-                let magnitude = scale
-                    * gradient_scale.factor()
-                    * (0.5 + (draw >> 11) as f64 / (1u64 << 53) as f64);
+                let magnitude = scale * gradient_scale.factor() * (0.5 + (draw >> 11) as f64 / (1u64 << 53) as f64);
                 let negative = match signs {
                     Signs::Steady => i % 2 == 1,
                     Signs::Random => draw & 1 == 1,
@@ -186,17 +163,11 @@ pub fn small_gradients(
             .collect();
         let raw = quantize(&gradient).map_err(|(param, value)| {
             let tensor = "synthetic".into();
-            TrainError::GradientRange {
-                step,
-                tensor,
-                index: param as u64,
-                value,
-            }
+            TrainError::GradientRange { step, tensor, index: param as u64, value }
         })?;
         let fresh = step == StepIndex(0);
-        let (next, _) = state
-            .step(Rule::AdamW, fresh, &hyper, &raw)
-            .map_err(|source| TrainError::Reference { step, source })?;
+        let (next, _) =
+            state.step(Rule::AdamW, fresh, &hyper, &raw).map_err(|source| TrainError::Reference { step, source })?;
         let before = float.w.clone();
         float.step(&hyper, &gradient);
         let integer_updates = dequantize(&next.w).into_iter().zip(dequantize(&state.w));

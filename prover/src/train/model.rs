@@ -47,29 +47,20 @@ impl Mlp {
     ///
     /// Errors: [`TrainError::Sizes`] if there are fewer than two sizes, one is zero, or there are too many parameters.
     pub fn new(sizes: &[usize]) -> Result<Self, TrainError> {
-        let refuse = || TrainError::Sizes {
-            got: sizes.to_vec(),
-            max_params: MAX_PARAMS,
-        };
+        let refuse = || TrainError::Sizes { got: sizes.to_vec(), max_params: MAX_PARAMS };
         if sizes.len() < 2 || sizes.contains(&0) || sizes.iter().any(|&s| s as u64 > MAX_PARAMS) {
             return Err(refuse());
         }
         let tensors = sizes.windows(2).enumerate().flat_map(|(i, pair)| {
             let (n_in, n_out) = (pair[0] as u64, pair[1] as u64);
             let name = |part| format!("fc{}.{part}", i + 1);
-            [
-                (name("weight"), vec![n_out, n_in]),
-                (name("bias"), vec![n_out]),
-            ]
+            [(name("weight"), vec![n_out, n_in]), (name("bias"), vec![n_out])]
         });
         let layout = Layout::contiguous(tensors).map_err(|_| refuse())?;
         if layout.n_params() > MAX_PARAMS {
             return Err(refuse());
         }
-        Ok(Self {
-            sizes: sizes.to_vec(),
-            layout,
-        })
+        Ok(Self { sizes: sizes.to_vec(), layout })
     }
 
     /// Layer sizes.
@@ -106,12 +97,7 @@ impl Mlp {
     }
 
     /// Mean loss and gradient over `rows`. `params` has one entry a parameter.
-    pub fn loss_gradient(
-        &self,
-        params: &[f64],
-        data: &LabelledData,
-        rows: &[usize],
-    ) -> LossGradient {
+    pub fn loss_gradient(&self, params: &[f64], data: &LabelledData, rows: &[usize]) -> LossGradient {
         let layers: Vec<Layer> = self.layers().collect();
         let mut gradient = vec![0.0; params.len()];
         let mut loss = 0.0;
@@ -140,19 +126,13 @@ impl Mlp {
         }
         let n = rows.len().max(1) as f64;
         gradient.iter_mut().for_each(|g| *g /= n);
-        LossGradient {
-            loss: loss / n,
-            gradient,
-        }
+        LossGradient { loss: loss / n, gradient }
     }
 
     /// Share of `rows` whose largest output is their label, 0..=1; 0 for no rows.
     pub fn accuracy(&self, params: &[f64], data: &LabelledData, rows: &[usize]) -> f64 {
         let right = rows.iter().filter(|&&row| {
-            let outputs = self
-                .forward(params, data.features(row))
-                .pop()
-                .unwrap_or_default();
+            let outputs = self.forward(params, data.features(row)).pop().unwrap_or_default();
             let best = outputs.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
             best.is_some_and(|(class, _)| class == data.label(row))
         });
@@ -167,10 +147,7 @@ impl Mlp {
             let x = &activations[i];
             let outputs = (0..layer.n_out).map(|out| {
                 let row = &params[layer.weight + out * layer.n_in..][..layer.n_in];
-                let sum = row
-                    .iter()
-                    .zip(x)
-                    .fold(params[layer.bias + out], |sum, (w, x)| sum + w * x);
+                let sum = row.iter().zip(x).fold(params[layer.bias + out], |sum, (w, x)| sum + w * x);
                 if i < last { sum.max(0.0) } else { sum }
             });
             let outputs = outputs.collect();
@@ -182,12 +159,7 @@ impl Mlp {
     fn layers(&self) -> impl Iterator<Item = Layer> + '_ {
         self.sizes.windows(2).scan(0, |offset, pair| {
             let (n_in, n_out) = (pair[0], pair[1]);
-            let layer = Layer {
-                n_in,
-                n_out,
-                weight: *offset,
-                bias: *offset + n_in * n_out,
-            };
+            let layer = Layer { n_in, n_out, weight: *offset, bias: *offset + n_in * n_out };
             *offset = layer.bias + n_out;
             Some(layer)
         })
@@ -206,11 +178,7 @@ pub fn quantize(values: &[f64]) -> Result<Vec<i64>, (usize, f64)> {
     let limit = SIGNED_LIMIT as f64;
     let raw = |(i, &x): (usize, &f64)| {
         let scaled = (x / UNIT).round_ties_even();
-        if (-limit..limit).contains(&scaled) {
-            Ok(scaled as i64)
-        } else {
-            Err((i, x))
-        }
+        if (-limit..limit).contains(&scaled) { Ok(scaled as i64) } else { Err((i, x)) }
     };
     values.iter().enumerate().map(raw).collect()
 }

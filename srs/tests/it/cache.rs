@@ -5,10 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use srs::{
-    Progress, Srs, SrsCache, SrsError, SrsLabel, SrsSize, SrsSource, Stage, cache, dev, ptau,
-    silent,
-};
+use srs::{Progress, Srs, SrsCache, SrsError, SrsLabel, SrsSize, SrsSource, Stage, cache, dev, ptau, silent};
 
 use crate::support::{label, size, testdata};
 
@@ -21,32 +18,14 @@ fn stored_strings_load_with_the_same_description() {
     let dir = tempfile::tempdir().unwrap();
     let cache = SrsCache::new(dir.path().join("new/sub"));
     assert_eq!(cache.list().unwrap(), vec![]);
-    for srs in [
-        imported(size(6)),
-        dev::generate(size(6), &silent).unwrap(),
-        dev::generate(size(4), &silent).unwrap(),
-    ] {
+    for srs in [imported(size(6)), dev::generate(size(6), &silent).unwrap(), dev::generate(size(4), &silent).unwrap()] {
         let path = cache.store(&srs, &silent).unwrap();
-        let loaded = cache
-            .load(&srs.info().label, srs.info().k, &silent)
-            .unwrap();
+        let loaded = cache.load(&srs.info().label, srs.info().k, &silent).unwrap();
         assert_eq!(loaded.info(), srs.info());
         assert_eq!(&cache::info(&path).unwrap(), srs.info());
     }
-    let listed: Vec<_> = cache
-        .list()
-        .unwrap()
-        .into_iter()
-        .map(|i| (i.label.to_string(), i.k.k(), i.secure))
-        .collect();
-    assert_eq!(
-        listed,
-        [
-            ("dev".into(), 4, false),
-            ("dev".into(), 6, false),
-            ("test".into(), 6, true)
-        ]
-    );
+    let listed: Vec<_> = cache.list().unwrap().into_iter().map(|i| (i.label.to_string(), i.k.k(), i.secure)).collect();
+    assert_eq!(listed, [("dev".into(), 4, false), ("dev".into(), 6, false), ("test".into(), 6, true)]);
 }
 
 #[test]
@@ -60,9 +39,7 @@ fn development_strings_are_made_once() {
         }
     };
     let first = cache.development(size(7), &count).unwrap();
-    let second = cache
-        .get(&SrsLabel::development(), size(7), &count)
-        .unwrap();
+    let second = cache.get(&SrsLabel::development(), size(7), &count).unwrap();
     assert_eq!(first.info(), second.info());
     assert_eq!(made.into_inner(), 1);
 }
@@ -76,10 +53,7 @@ fn smaller_strings_are_cut_from_larger_ones_and_kept() {
     assert_eq!(cut.info().digest, imported(size(5)).info().digest);
     assert!(cache.contains(&label(), size(5)));
     let got = cache.get(&label(), size(8), &silent);
-    assert!(
-        matches!(got, Err(SrsError::NotCached { k, .. }) if k == size(8)),
-        "{got:?}"
-    );
+    assert!(matches!(got, Err(SrsError::NotCached { k, .. }) if k == size(8)), "{got:?}");
     let got = cut.downsize(size(6), &silent);
     assert!(matches!(got, Err(SrsError::CannotGrow { .. })), "{got:?}");
 }
@@ -100,11 +74,9 @@ fn every_changed_byte_of_a_small_file_is_refused() {
             Err(SrsError::Magic { .. }) => i < 8,
             Err(SrsError::Version { .. }) => (8..12).contains(&i),
             // A changed length may also make the header run over, or a text that is none.
-            Err(
-                SrsError::Digest { part: "header", .. }
-                | SrsError::Truncated { .. }
-                | SrsError::Header { .. },
-            ) => (12..body).contains(&i),
+            Err(SrsError::Digest { part: "header", .. } | SrsError::Truncated { .. } | SrsError::Header { .. }) => {
+                (12..body).contains(&i)
+            }
             Err(SrsError::Digest { part: "body", .. }) => i >= body,
             _ => false,
         };
@@ -121,17 +93,11 @@ fn truncated_and_prolonged_files_are_refused() {
     for cut in 0..bytes.len() {
         fs::write(&path, &bytes[..cut]).unwrap();
         let got = cache.load(&label(), size(3), &silent);
-        assert!(
-            matches!(got, Err(SrsError::Truncated { .. })),
-            "{cut}: {got:?}"
-        );
+        assert!(matches!(got, Err(SrsError::Truncated { .. })), "{cut}: {got:?}");
     }
     fs::write(&path, [&bytes[..], &[0]].concat()).unwrap();
     let got = cache.load(&label(), size(3), &silent);
-    assert!(
-        matches!(got, Err(SrsError::Trailing { got: 1, .. })),
-        "{got:?}"
-    );
+    assert!(matches!(got, Err(SrsError::Trailing { got: 1, .. })), "{got:?}");
 }
 
 #[test]
@@ -147,17 +113,8 @@ fn a_renamed_file_is_refused() {
 #[test]
 fn labels_are_file_names_and_sources_are_bounded() {
     for bad in ["", "-a", ".x", "A", "a/b", "..", "a b", &"a".repeat(65)] {
-        assert!(
-            matches!(bad.parse::<SrsLabel>(), Err(SrsError::Label { .. })),
-            "{bad}"
-        );
+        assert!(matches!(bad.parse::<SrsLabel>(), Err(SrsError::Label { .. })), "{bad}");
     }
-    assert_eq!(
-        "hermez-28.final_1".parse::<SrsLabel>().unwrap().as_str(),
-        "hermez-28.final_1"
-    );
-    assert_eq!(
-        SrsSource::new(&"é".repeat(600)).as_str().len(),
-        SrsSource::MAX_LEN
-    );
+    assert_eq!("hermez-28.final_1".parse::<SrsLabel>().unwrap().as_str(), "hermez-28.final_1");
+    assert_eq!(SrsSource::new(&"é".repeat(600)).as_str().len(), SrsSource::MAX_LEN);
 }

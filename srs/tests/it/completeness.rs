@@ -10,8 +10,8 @@ use halo2_proofs::{
         pairing::Engine,
     },
     plonk::{
-        Advice, Circuit, Column, ConstraintSystem, Error, Instance, Selector, create_proof,
-        keygen_pk, keygen_vk, verify_proof,
+        Advice, Circuit, Column, ConstraintSystem, Error, Instance, Selector, create_proof, keygen_pk, keygen_vk,
+        verify_proof,
     },
     poly::{
         EvaluationDomain, Rotation,
@@ -22,9 +22,7 @@ use halo2_proofs::{
             strategy::SingleStrategy,
         },
     },
-    transcript::{
-        Blake2bRead, Blake2bWrite, Challenge255, TranscriptReadBuffer, TranscriptWriterBuffer,
-    },
+    transcript::{Blake2bRead, Blake2bWrite, Challenge255, TranscriptReadBuffer, TranscriptWriterBuffer},
 };
 use rand_core::{OsRng, RngCore, impls};
 use sha2::{Digest, Sha256};
@@ -53,9 +51,7 @@ impl RngCore for SeedPlayer {
 
 fn bytes(params: &ParamsKZG<Bn256>) -> Vec<u8> {
     let mut out = vec![];
-    params
-        .write_custom(&mut out, SerdeFormat::RawBytesUnchecked)
-        .unwrap();
+    params.write_custom(&mut out, SerdeFormat::RawBytesUnchecked).unwrap();
     out
 }
 
@@ -63,37 +59,23 @@ fn bytes(params: &ParamsKZG<Bn256>) -> Vec<u8> {
 fn development_string_equals_the_set_up_of_halo2_for_the_same_tau() {
     let seed: Vec<u8> = [0u8, 1]
         .iter()
-        .flat_map(|&i| {
-            Sha256::new()
-                .chain_update([i])
-                .chain_update(dev::PUBLIC_SEED)
-                .finalize()
-        })
+        .flat_map(|&i| Sha256::new().chain_update([i]).chain_update(dev::PUBLIC_SEED).finalize())
         .collect();
     for k in [1, 3, 8, 11] {
         let ours = dev::generate(size(k), &silent).unwrap();
         let theirs = ParamsKZG::<Bn256>::setup(k, SeedPlayer(seed.clone()));
         assert_eq!(bytes(ours.params()), bytes(&theirs), "k = {k}");
-        assert_eq!(
-            ours.info().digest.0,
-            <[u8; 32]>::from(Sha256::digest(bytes(&theirs)))
-        );
+        assert_eq!(ours.info().digest.0, <[u8; 32]>::from(Sha256::digest(bytes(&theirs))));
         assert!(!ours.info().secure);
     }
 }
 
 #[test]
 fn development_strings_of_different_sizes_share_their_powers() {
-    let (small, large) = (
-        dev::generate(size(4), &silent).unwrap(),
-        dev::generate(size(9), &silent).unwrap(),
-    );
+    let (small, large) = (dev::generate(size(4), &silent).unwrap(), dev::generate(size(9), &silent).unwrap());
     assert_eq!(small.params().get_g(), &large.params().get_g()[..16]);
     assert_eq!(small.params().s_g2(), large.params().s_g2());
-    assert_eq!(
-        bytes(large.downsize(size(4), &silent).unwrap().params()),
-        bytes(small.params())
-    );
+    assert_eq!(bytes(large.downsize(size(4), &silent).unwrap().params()), bytes(small.params()));
 }
 
 #[test]
@@ -109,10 +91,7 @@ fn ptau_commitments_agree_in_both_bases_and_powers_pair() {
         assert_eq!(by_values, params.commit(&coefficients, Blind::default()));
         let g = params.get_g();
         for i in 0..g.len() - 1 {
-            assert_eq!(
-                Bn256::pairing(&g[i + 1], &G2Affine::generator()),
-                Bn256::pairing(&g[i], &params.s_g2())
-            );
+            assert_eq!(Bn256::pairing(&g[i + 1], &G2Affine::generator()), Bn256::pairing(&g[i], &params.s_g2()));
         }
     }
 }
@@ -122,17 +101,9 @@ fn a_proof_made_with_each_kind_of_string_verifies_and_a_wrong_instance_does_not(
     let dir = tempfile::tempdir().unwrap();
     let cache = SrsCache::new(dir.path());
     cache.development(size(5), &silent).unwrap();
-    let loaded = cache
-        .load(&SrsLabel::development(), size(5), &silent)
-        .unwrap();
+    let loaded = cache.load(&SrsLabel::development(), size(5), &silent).unwrap();
     let computed = ptau::import(&testdata("powers7.ptau"), size(5), label(), &silent).unwrap();
-    let section = ptau::import(
-        &testdata("powers7_prepared.ptau"),
-        size(5),
-        label(),
-        &silent,
-    )
-    .unwrap();
+    let section = ptau::import(&testdata("powers7_prepared.ptau"), size(5), label(), &silent).unwrap();
     for srs in [loaded, computed, section] {
         let proof = prove_square(srs.params(), Fr::from(12));
         assert!(verify_square(srs.params(), Fr::from(144), &proof));
@@ -165,11 +136,7 @@ impl Circuit<Fr> for SquareCircuit {
         (root, square, selector)
     }
 
-    fn synthesize(
-        &self,
-        (root, _, selector): Self::Config,
-        mut layouter: impl Layouter<Fr>,
-    ) -> Result<(), Error> {
+    fn synthesize(&self, (root, _, selector): Self::Config, mut layouter: impl Layouter<Fr>) -> Result<(), Error> {
         layouter.assign_region(
             || "square",
             |mut region| {
@@ -184,9 +151,7 @@ impl Circuit<Fr> for SquareCircuit {
 fn prove_square(params: &ParamsKZG<Bn256>, root: Fr) -> Vec<u8> {
     let vk = keygen_vk(params, &SquareCircuit::default()).unwrap();
     let pk = keygen_pk(params, vk, &SquareCircuit::default()).unwrap();
-    let circuit = SquareCircuit {
-        root: Value::known(root),
-    };
+    let circuit = SquareCircuit { root: Value::known(root) };
     let mut transcript = Blake2bWrite::<_, G1Affine, Challenge255<_>>::init(vec![]);
     create_proof::<KZGCommitmentScheme<Bn256>, ProverSHPLONK<'_, Bn256>, _, _, _, _>(
         params,
@@ -203,13 +168,7 @@ fn prove_square(params: &ParamsKZG<Bn256>, root: Fr) -> Vec<u8> {
 fn verify_square(params: &ParamsKZG<Bn256>, square: Fr, proof: &[u8]) -> bool {
     let vk = keygen_vk(params, &SquareCircuit::default()).unwrap();
     let mut transcript = Blake2bRead::<_, G1Affine, Challenge255<_>>::init(proof);
-    verify_proof::<
-        KZGCommitmentScheme<Bn256>,
-        VerifierSHPLONK<'_, Bn256>,
-        _,
-        _,
-        SingleStrategy<'_, Bn256>,
-    >(
+    verify_proof::<KZGCommitmentScheme<Bn256>, VerifierSHPLONK<'_, Bn256>, _, _, SingleStrategy<'_, Bn256>>(
         params.verifier_params(),
         &vk,
         SingleStrategy::new(params),
@@ -223,8 +182,5 @@ fn verify_square(params: &ParamsKZG<Bn256>, square: Fr, proof: &[u8]) -> bool {
 fn public_tau_opens_the_development_string() {
     // The reason for the label: anybody can compute τH, and so every other point.
     let tau_h = (G2Affine::generator() * dev::tau()).to_affine();
-    assert_eq!(
-        dev::generate(size(2), &silent).unwrap().params().s_g2(),
-        tau_h
-    );
+    assert_eq!(dev::generate(size(2), &silent).unwrap().params().s_g2(), tau_h);
 }

@@ -21,14 +21,8 @@ impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut bytes = vec![];
-        ParamsKZG::<Bn256>::setup(5, rand_core::OsRng)
-            .write(&mut bytes)
-            .unwrap();
-        Self {
-            path: dir.path().join("params.bin"),
-            _dir: dir,
-            bytes,
-        }
+        ParamsKZG::<Bn256>::setup(5, rand_core::OsRng).write(&mut bytes).unwrap();
+        Self { path: dir.path().join("params.bin"), _dir: dir, bytes }
     }
 
     fn import(&self) -> Result<Srs, SrsError> {
@@ -63,32 +57,15 @@ fn a_development_string_is_recognized_in_disguise() {
     let fixture = Fixture::new();
     halo2_file::export(&dev::generate(size(5), &silent).unwrap(), &fixture.path).unwrap();
     let got = halo2_file::import(&fixture.path, label(), &silent);
-    assert!(
-        matches!(
-            got,
-            Err(SrsError::DevelopmentLabel {
-                is_development: true,
-                ..
-            })
-        ),
-        "{got:?}"
-    );
-    assert!(
-        !halo2_file::import(&fixture.path, SrsLabel::development(), &silent)
-            .unwrap()
-            .info()
-            .secure
-    );
+    assert!(matches!(got, Err(SrsError::DevelopmentLabel { is_development: true, .. })), "{got:?}");
+    assert!(!halo2_file::import(&fixture.path, SrsLabel::development(), &silent).unwrap().info().secure);
 }
 
 #[test]
 fn other_lengths_are_refused() {
     let fixture = Fixture::new();
     for cut in [0, 3, 4, G + 1, LAGRANGE, G2, fixture.bytes.len() - 1] {
-        let cut = Fixture {
-            bytes: fixture.bytes[..cut].to_vec(),
-            ..Fixture::new()
-        };
+        let cut = Fixture { bytes: fixture.bytes[..cut].to_vec(), ..Fixture::new() };
         assert!(matches!(cut.refusal(), SrsError::Truncated { .. }));
     }
     let mut long = fixture;
@@ -96,17 +73,7 @@ fn other_lengths_are_refused() {
     assert!(matches!(long.refusal(), SrsError::Trailing { got: 1, .. }));
     long.bytes[..4].copy_from_slice(&40u32.to_le_bytes());
     let refusal = long.refusal();
-    assert!(
-        matches!(
-            refusal,
-            SrsError::FileSize {
-                field: "k",
-                got: 40,
-                ..
-            }
-        ),
-        "{refusal}"
-    );
+    assert!(matches!(refusal, SrsError::FileSize { field: "k", got: 40, .. }), "{refusal}");
 }
 
 #[test]
@@ -115,21 +82,11 @@ fn altered_points_are_refused_with_part_and_index() {
         let mut fixture = Fixture::new();
         fixture.bytes[offset + 7 * 64] ^= 1;
         let refusal = fixture.refusal();
-        assert!(
-            matches!(refusal, SrsError::NotOnCurve { part, index: 7, .. } if part == name),
-            "{refusal}"
-        );
+        assert!(matches!(refusal, SrsError::NotOnCurve { part, index: 7, .. } if part == name), "{refusal}");
     }
     let mut fixture = Fixture::new();
     fixture.bytes[G2 + 128] ^= 1;
-    assert!(matches!(
-        fixture.refusal(),
-        SrsError::NotOnCurve {
-            part: "g2",
-            index: 1,
-            ..
-        }
-    ));
+    assert!(matches!(fixture.refusal(), SrsError::NotOnCurve { part: "g2", index: 1, .. }));
 }
 
 #[test]
@@ -141,26 +98,7 @@ fn exchanged_points_are_refused() {
         fixture.refusal()
     };
     let refusal = swap(G + 10 * 64);
-    assert!(
-        matches!(
-            refusal,
-            SrsError::PowersInconsistent {
-                part: "g",
-                index: 10,
-                ..
-            }
-        ),
-        "{refusal}"
-    );
+    assert!(matches!(refusal, SrsError::PowersInconsistent { part: "g", index: 10, .. }), "{refusal}");
     let refusal = swap(LAGRANGE + 10 * 64);
-    assert!(
-        matches!(
-            refusal,
-            SrsError::LagrangeMismatch {
-                part: "g_lagrange",
-                ..
-            }
-        ),
-        "{refusal}"
-    );
+    assert!(matches!(refusal, SrsError::LagrangeMismatch { part: "g_lagrange", .. }), "{refusal}");
 }

@@ -46,14 +46,7 @@ fn foreign_magic_and_version_are_refused() {
     assert_refused!(import_bytes(&bytes), SrsError::Magic { got, .. } if got == b"ztau");
     let mut bytes = Ptau::read("powers7.ptau").bytes();
     bytes[4] = 2;
-    assert_refused!(
-        import_bytes(&bytes),
-        SrsError::Version {
-            expected: 1,
-            got: 2,
-            ..
-        }
-    );
+    assert_refused!(import_bytes(&bytes), SrsError::Version { expected: 1, got: 2, .. });
 }
 
 #[test]
@@ -66,11 +59,7 @@ fn truncation_at_and_inside_every_section_is_refused() {
         for (_, section) in &ptau.sections {
             cuts.extend([at, at + 3, at + 4, at + 11]);
             // A section of no bytes ends where its data begin; the cut there is that at the next section.
-            cuts.extend([
-                at + 12,
-                at + 12 + section.len() / 2,
-                at + 12 + section.len() - 1,
-            ]);
+            cuts.extend([at + 12, at + 12 + section.len() / 2, at + 12 + section.len() - 1]);
             at += 12 + section.len();
         }
         assert_eq!(at, bytes.len());
@@ -101,13 +90,7 @@ fn hostile_lengths_and_counts_are_refused_without_allocation() {
         if refused_size {
             assert_refused!(ptau.import(), SrsError::FileSize { field: "power", got, .. } if *got == power);
         } else {
-            assert_refused!(
-                ptau.import(),
-                SrsError::SectionLength {
-                    section: TAU_G1,
-                    ..
-                }
-            );
+            assert_refused!(ptau.import(), SrsError::SectionLength { section: TAU_G1, .. });
         }
     }
 }
@@ -123,13 +106,7 @@ fn missing_repeated_and_resized_sections_are_refused() {
     let mut ptau = Ptau::read("powers7.ptau");
     ptau.sections.push(ptau.sections[1].clone());
     ptau.count += 1;
-    assert_refused!(
-        ptau.import(),
-        SrsError::SectionRepeated {
-            section: TAU_G1,
-            ..
-        }
-    );
+    assert_refused!(ptau.import(), SrsError::SectionRepeated { section: TAU_G1, .. });
     for wanted in [TAU_G1, TAU_G2, LAGRANGE] {
         let mut ptau = Ptau::read("powers7_prepared.ptau");
         ptau.section(wanted).truncate(640);
@@ -137,25 +114,9 @@ fn missing_repeated_and_resized_sections_are_refused() {
     }
     let mut ptau = Ptau::read("powers7.ptau");
     ptau.section(1).push(0);
-    assert_refused!(
-        ptau.import(),
-        SrsError::SectionLength {
-            section: 1,
-            expected: 44,
-            got: 45,
-            ..
-        }
-    );
+    assert_refused!(ptau.import(), SrsError::SectionLength { section: 1, expected: 44, got: 45, .. });
     ptau.section(1).truncate(3);
-    assert_refused!(
-        ptau.import(),
-        SrsError::SectionLength {
-            section: 1,
-            expected: 44,
-            got: 3,
-            ..
-        }
-    );
+    assert_refused!(ptau.import(), SrsError::SectionLength { section: 1, expected: 44, got: 3, .. });
 }
 
 #[test]
@@ -190,14 +151,7 @@ fn points_that_are_none_are_refused_with_section_and_index() {
     let mut ptau = Ptau::read("powers7_prepared.ptau");
     // The basis of size 2^7 follows those of size 1 to 64: 127 points.
     ptau.section(LAGRANGE)[(127 + 5) * 64 + 40] ^= 1;
-    assert_refused!(
-        ptau.import(),
-        SrsError::NotOnCurve {
-            part: "lagrangeTauG1",
-            index: 5,
-            ..
-        }
-    );
+    assert_refused!(ptau.import(), SrsError::NotOnCurve { part: "lagrangeTauG1", index: 5, .. });
 }
 
 #[test]
@@ -218,10 +172,7 @@ fn two_swapped_powers_are_refused() {
     let (a, b) = (g1(section, 50), g1(section, 51));
     set_g1(section, 50, b);
     set_g1(section, 51, a);
-    assert_refused!(
-        ptau.import(),
-        SrsError::PowersInconsistent { index: 50, .. }
-    );
+    assert_refused!(ptau.import(), SrsError::PowersInconsistent { index: 50, .. });
 }
 
 #[test]
@@ -232,9 +183,7 @@ fn wrong_generators_and_a_foreign_tau_are_refused() {
     set_g1(section, 0, wrong);
     assert_refused!(ptau.import(), SrsError::NotGenerator { part: "tauG1", .. });
 
-    let other = (G2Affine::generator() * Fr::from(5))
-        .to_affine()
-        .to_raw_bytes();
+    let other = (G2Affine::generator() * Fr::from(5)).to_affine().to_raw_bytes();
     let mut ptau = Ptau::read("powers7.ptau");
     ptau.section(TAU_G2)[..128].copy_from_slice(&other);
     assert_refused!(ptau.import(), SrsError::NotGenerator { part: "tauG2", .. });
@@ -253,14 +202,7 @@ fn wrong_generators_and_a_foreign_tau_are_refused() {
 fn a_g2_point_outside_the_subgroup_is_refused() {
     let mut ptau = Ptau::read("powers7.ptau");
     ptau.section(TAU_G2)[128..256].copy_from_slice(&point_outside_subgroup().to_raw_bytes());
-    assert_refused!(
-        ptau.import(),
-        SrsError::NotInSubgroup {
-            part: "tauG2",
-            index: 1,
-            ..
-        }
-    );
+    assert_refused!(ptau.import(), SrsError::NotInSubgroup { part: "tauG2", index: 1, .. });
 }
 
 /// A point of the twist whose order is not r: almost every point is one, because the cofactor is as large as r.
@@ -282,26 +224,14 @@ fn a_wrong_lagrange_section_is_refused() {
     let section = ptau.section(LAGRANGE);
     let wrong = double(g1(section, 127 + 9));
     set_g1(section, 127 + 9, wrong);
-    assert_refused!(
-        ptau.import(),
-        SrsError::LagrangeMismatch {
-            part: "lagrangeTauG1",
-            ..
-        }
-    );
+    assert_refused!(ptau.import(), SrsError::LagrangeMismatch { part: "lagrangeTauG1", .. });
     // Two points swapped: the right points in the wrong order.
     let mut ptau = Ptau::read("powers7_prepared.ptau");
     let section = ptau.section(LAGRANGE);
     let (a, b) = (g1(section, 127 + 9), g1(section, 127 + 10));
     set_g1(section, 127 + 9, b);
     set_g1(section, 127 + 10, a);
-    assert_refused!(
-        ptau.import(),
-        SrsError::LagrangeMismatch {
-            part: "lagrangeTauG1",
-            ..
-        }
-    );
+    assert_refused!(ptau.import(), SrsError::LagrangeMismatch { part: "lagrangeTauG1", .. });
 }
 
 #[test]

@@ -16,9 +16,7 @@ pub fn label() -> SrsLabel {
 
 /// A file of `testdata/srs`.
 pub fn testdata(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../testdata/srs")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/srs").join(name)
 }
 
 /// Imports bytes as a `.ptau` file with k = 7.
@@ -47,19 +45,11 @@ impl Ptau {
             sections.push((u32_at(at), bytes[at + 12..at + 12 + len].to_vec()));
             at += 12 + len;
         }
-        Self {
-            count: u32_at(8),
-            sections,
-        }
+        Self { count: u32_at(8), sections }
     }
 
     pub fn section(&mut self, wanted: u32) -> &mut Vec<u8> {
-        &mut self
-            .sections
-            .iter_mut()
-            .find(|(section, _)| *section == wanted)
-            .unwrap()
-            .1
+        &mut self.sections.iter_mut().find(|(section, _)| *section == wanted).unwrap().1
     }
 
     pub fn bytes(&self) -> Vec<u8> {

@@ -32,9 +32,7 @@ fn artifacts_are_found_and_replaced() {
 fn what_a_reader_leaves_unread_is_checked_too() {
     let temp = tempdir();
     let cache = ArtifactCache::open(temp.path()).unwrap();
-    cache
-        .put(&key("k"), |sink| sink.write_all(&[1; 100_000]))
-        .unwrap();
+    cache.put(&key("k"), |sink| sink.write_all(&[1; 100_000])).unwrap();
     let first = cache.read(&key("k"), |source| {
         let mut first = [0; 4];
         source.read_exact(&mut first).map(|()| first)
@@ -44,19 +42,14 @@ fn what_a_reader_leaves_unread_is_checked_too() {
     bytes[90_000] ^= 1;
     fs::write(cache.path(&key("k")), bytes).unwrap();
     let damaged = cache.read(&key("k"), |_| Ok(()));
-    assert!(
-        matches!(damaged, Err(CacheError::Damaged { .. })),
-        "{damaged:?}"
-    );
+    assert!(matches!(damaged, Err(CacheError::Damaged { .. })), "{damaged:?}");
 }
 
 #[test]
 fn any_changed_or_missing_byte_is_noticed() {
     let temp = tempdir();
     let cache = ArtifactCache::open(temp.path()).unwrap();
-    cache
-        .put(&key("k"), |sink| sink.write_all(b"payload"))
-        .unwrap();
+    cache.put(&key("k"), |sink| sink.write_all(b"payload")).unwrap();
     let good = fs::read(cache.path(&key("k"))).unwrap();
     for at in 0..good.len() {
         let mut bytes = good.clone();
@@ -64,10 +57,7 @@ fn any_changed_or_missing_byte_is_noticed() {
         for damaged in [&bytes[..], &good[..at]] {
             fs::write(cache.path(&key("k")), damaged).unwrap();
             let refused = cache.get(&key("k"));
-            assert!(
-                matches!(refused, Err(CacheError::Damaged { .. })),
-                "byte {at}: {refused:?}"
-            );
+            assert!(matches!(refused, Err(CacheError::Damaged { .. })), "byte {at}: {refused:?}");
         }
     }
 }
@@ -76,23 +66,12 @@ fn any_changed_or_missing_byte_is_noticed() {
 fn a_failed_write_replaces_nothing_and_leaves_nothing() {
     let temp = tempdir();
     let cache = ArtifactCache::open(temp.path()).unwrap();
-    cache
-        .put(&key("k"), |sink| sink.write_all(b"good"))
-        .unwrap();
+    cache.put(&key("k"), |sink| sink.write_all(b"good")).unwrap();
     let failed = cache.put(&key("k"), |sink| {
         sink.write_all(&[9; 5_000_000])?;
         Err(io::Error::other("interrupted"))
     });
-    assert!(
-        matches!(
-            failed,
-            Err(CacheError::Io {
-                operation: "write",
-                ..
-            })
-        ),
-        "{failed:?}"
-    );
+    assert!(matches!(failed, Err(CacheError::Io { operation: "write", .. })), "{failed:?}");
     assert_eq!(cache.get(&key("k")).unwrap().as_deref(), Some(&b"good"[..]));
     assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
 }
@@ -100,9 +79,6 @@ fn a_failed_write_replaces_nothing_and_leaves_nothing() {
 #[test]
 fn keys_are_plain_names() {
     for bad in ["", "a/b", "..", ".hidden", "A", "a b", &"a".repeat(201)] {
-        assert!(
-            matches!(CacheKey::new(bad), Err(CacheError::Key { .. })),
-            "{bad:?}"
-        );
+        assert!(matches!(CacheKey::new(bad), Err(CacheError::Key { .. })), "{bad:?}");
     }
 }

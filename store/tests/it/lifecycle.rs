@@ -18,29 +18,15 @@ fn a_finished_run_verifies_and_has_the_documented_files() {
     assert_eq!(verified.epochs.len(), 2);
     assert_eq!(verified.anchors.anchors().len(), 2);
     let report = dir.verify_files().unwrap();
-    let paths: Vec<&str> = report
-        .manifest
-        .files()
-        .iter()
-        .map(|entry| entry.path.as_str())
-        .collect();
+    let paths: Vec<&str> = report.manifest.files().iter().map(|entry| entry.path.as_str()).collect();
     let mut expected = vec!["anchors.json", "checkpoint"];
     expected.extend(["epochs/epoch_0000.json", "epochs/epoch_0000.proof"]);
-    expected.extend([
-        "epochs/epoch_0001.json",
-        "epochs/epoch_0001.proof",
-        "merkle_root.txt",
-    ]);
-    let proofs: Vec<String> = (0..10)
-        .map(|step| format!("proofs/step_{step:06}.proof"))
-        .collect();
+    expected.extend(["epochs/epoch_0001.json", "epochs/epoch_0001.proof", "merkle_root.txt"]);
+    let proofs: Vec<String> = (0..10).map(|step| format!("proofs/step_{step:06}.proof")).collect();
     expected.extend(proofs.iter().map(String::as_str));
     expected.extend(["run.json", "steps.jsonl"]);
     assert_eq!(paths, expected);
-    assert_eq!(
-        report.manifest_digest,
-        Digest::of(&finished.read("run_manifest.json"))
-    );
+    assert_eq!(report.manifest_digest, Digest::of(&finished.read("run_manifest.json")));
     assert_eq!(report.manifest.root(), verified.log.root());
     let root = String::from_utf8(finished.read("merkle_root.txt")).unwrap();
     assert_eq!(root, format!("{}\n", verified.log.root()));
@@ -51,15 +37,8 @@ fn several_chunks_have_a_proof_file_each() {
     let finished = Finished::new(3, 4);
     let dir = finished.open();
     assert_eq!(dir.verify_log(ProofFiles::Check).unwrap().n_proofs, 12);
-    assert!(
-        finished
-            .file("proofs/step_000003.chunk_002.proof")
-            .is_file()
-    );
-    assert_eq!(
-        dir.proof(StepIndex(3), ChunkIndex(2)).unwrap(),
-        b"proof 3 2 attempt 0"
-    );
+    assert!(finished.file("proofs/step_000003.chunk_002.proof").is_file());
+    assert_eq!(dir.proof(StepIndex(3), ChunkIndex(2)).unwrap(), b"proof 3 2 attempt 0");
     dir.verify_files().unwrap();
 }
 
@@ -82,10 +61,7 @@ fn records_are_found_by_step() {
         assert_eq!(proof.verify(expected.leaf(), log.root()), Ok(()));
     }
     let beyond = dir.record(&log, StepIndex(6));
-    assert!(
-        matches!(beyond, Err(StoreError::LogShort { .. })),
-        "{beyond:?}"
-    );
+    assert!(matches!(beyond, Err(StoreError::LogShort { .. })), "{beyond:?}");
 }
 
 #[test]
@@ -101,10 +77,7 @@ fn a_run_continues_after_it_is_closed() {
         assert_eq!(appended.checkpoint, writer.dir().checkpoint().unwrap());
     }
     let dir = RunDir::open(temp.path().join(run_dir_name(run.run()))).unwrap();
-    assert_eq!(
-        dir.verify_log(ProofFiles::Check).unwrap().log.size(),
-        TreeSize(5)
-    );
+    assert_eq!(dir.verify_log(ProofFiles::Check).unwrap().log.size(), TreeSize(5));
 }
 
 #[test]
@@ -114,16 +87,8 @@ fn a_second_writer_is_refused_and_readers_are_not() {
     let (writer, _) = RunWriter::create(temp.path(), &run).unwrap();
     let path = writer.dir().path().to_owned();
     let second = RunWriter::open(&path);
-    assert!(
-        matches!(second, Err(StoreError::Locked { .. })),
-        "{second:?}"
-    );
-    assert!(
-        RunDir::open(&path)
-            .unwrap()
-            .verify_log(ProofFiles::Check)
-            .is_ok()
-    );
+    assert!(matches!(second, Err(StoreError::Locked { .. })), "{second:?}");
+    assert!(RunDir::open(&path).unwrap().verify_log(ProofFiles::Check).is_ok());
     drop(writer);
     assert!(RunWriter::open(&path).is_ok());
 }
@@ -137,10 +102,7 @@ fn another_description_of_the_same_run_is_refused() {
     other.policy.lr_max += 1;
     let other = other.seal().unwrap();
     let refused = RunWriter::create(temp.path(), &other);
-    assert!(
-        matches!(refused, Err(StoreError::OtherRun { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(StoreError::OtherRun { .. })), "{refused:?}");
 }
 
 #[test]
@@ -153,25 +115,12 @@ fn a_step_that_does_not_continue_the_run_is_refused_and_nothing_is_written() {
     let mut skipped = good.clone();
     skipped.statement.step = StepIndex(3);
     let refused = writer.append_step(skipped, &proofs);
-    let expected = ChainError::Step {
-        expected: StepIndex(2),
-        got: StepIndex(3),
-    };
-    assert!(
-        matches!(&refused, Err(StoreError::StepChain(source)) if *source == expected),
-        "{refused:?}"
-    );
+    let expected = ChainError::Step { expected: StepIndex(2), got: StepIndex(3) };
+    assert!(matches!(&refused, Err(StoreError::StepChain(source)) if *source == expected), "{refused:?}");
 
     let refused = writer.append_step(good.clone(), &[]);
-    let expected = RecordError::ProofCount {
-        step: StepIndex(2),
-        expected: 1,
-        got: 0,
-    };
-    assert!(
-        matches!(&refused, Err(StoreError::Step { source, .. }) if *source == expected),
-        "{refused:?}"
-    );
+    let expected = RecordError::ProofCount { step: StepIndex(2), expected: 1, got: 0 };
+    assert!(matches!(&refused, Err(StoreError::Step { source, .. }) if *source == expected), "{refused:?}");
 
     assert_eq!(finished.read("steps.jsonl"), before);
     assert!(!finished.file("proofs/step_000002.proof").exists());
@@ -206,29 +155,11 @@ fn an_epoch_that_disagrees_with_the_log_is_refused() {
     let mut beyond = good.clone();
     beyond.digests.extend_from_within(..);
     let error = writer.append_epoch(&beyond, b"proof").unwrap_err();
-    assert!(
-        matches!(
-            error,
-            StoreError::EpochTree {
-                source: TreeError::SizeOutOfRange { .. },
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, StoreError::EpochTree { source: TreeError::SizeOutOfRange { .. }, .. }), "{error:?}");
     let mut three = good.clone();
     three.digests.pop();
     let error = writer.append_epoch(&three, b"proof").unwrap_err();
-    assert!(
-        matches!(
-            error,
-            StoreError::Epoch {
-                source: EpochError::Steps { .. },
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, StoreError::Epoch { source: EpochError::Steps { .. }, .. }), "{error:?}");
 
     assert_eq!(writer.epochs().len(), 2);
     let record = writer.append_epoch(&good, b"proof").unwrap();
@@ -268,10 +199,7 @@ fn an_anchor_that_disagrees_with_its_epoch_is_refused() {
     let finished = Finished::new(1, 8);
     let (mut writer, _) = RunWriter::open(finished.path()).unwrap();
     let good = support::anchor(&finished.run, &writer.epochs()[1]);
-    assert_eq!(
-        writer.append_anchor(good).unwrap(),
-        anchors::Pushed::AlreadyThere
-    );
+    assert_eq!(writer.append_anchor(good).unwrap(), anchors::Pushed::AlreadyThere);
     let mut refused = |field: &str, anchor: Anchor| {
         let error = writer.append_anchor(anchor).unwrap_err();
         assert!(
@@ -279,97 +207,31 @@ fn an_anchor_that_disagrees_with_its_epoch_is_refused() {
             "{field}: {error:?}"
         );
     };
-    refused(
-        "chain_id",
-        Anchor {
-            chain_id: ChainId(1),
-            ..good
-        },
-    );
-    refused(
-        "contract",
-        Anchor {
-            contract: Address([0; 20]),
-            ..good
-        },
-    );
-    refused(
-        "size",
-        Anchor {
-            size: TreeSize(4),
-            ..good
-        },
-    );
-    refused(
-        "root",
-        Anchor {
-            root: Root([0; 32]),
-            ..good
-        },
-    );
-    refused(
-        "state",
-        Anchor {
-            state: element("another"),
-            ..good
-        },
-    );
-    let error = writer
-        .append_anchor(Anchor { counter: 3, ..good })
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            StoreError::AnchorWithoutEpoch {
-                counter: 3,
-                n_epochs: 2,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    refused("chain_id", Anchor { chain_id: ChainId(1), ..good });
+    refused("contract", Anchor { contract: Address([0; 20]), ..good });
+    refused("size", Anchor { size: TreeSize(4), ..good });
+    refused("root", Anchor { root: Root([0; 32]), ..good });
+    refused("state", Anchor { state: element("another"), ..good });
+    let error = writer.append_anchor(Anchor { counter: 3, ..good }).unwrap_err();
+    assert!(matches!(error, StoreError::AnchorWithoutEpoch { counter: 3, n_epochs: 2, .. }), "{error:?}");
     let error = writer.append_anchor(Anchor { gas: 1, ..good }).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            StoreError::Anchors {
-                source: AnchorsError::Conflict { counter: 2 },
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, StoreError::Anchors { source: AnchorsError::Conflict { counter: 2 }, .. }), "{error:?}");
 }
 
 #[test]
 fn files_that_no_run_has_cannot_get_into_a_manifest() {
     let finished = Finished::new(1, 4);
     let (mut writer, _) = RunWriter::open(finished.path()).unwrap();
-    for stray in [
-        "secret",
-        "state_000001.bin",
-        "proofs/step_1.proof",
-        "proofs/notes.txt",
-        "weights.bin",
-    ] {
+    for stray in ["secret", "state_000001.bin", "proofs/step_1.proof", "proofs/notes.txt", "weights.bin"] {
         finished.write(stray, b"private");
-        for refused in [
-            writer.write_manifest().map(drop),
-            finished.open().verify_files().map(drop),
-        ] {
+        for refused in [writer.write_manifest().map(drop), finished.open().verify_files().map(drop)] {
             let path = finished.file(stray);
-            assert!(
-                matches!(&refused, Err(StoreError::Unexpected { path: at }) if *at == path),
-                "{refused:?}"
-            );
+            assert!(matches!(&refused, Err(StoreError::Unexpected { path: at }) if *at == path), "{refused:?}");
         }
         fs::remove_file(finished.file(stray)).unwrap();
     }
     fs::create_dir(finished.file("private")).unwrap();
-    assert!(matches!(
-        writer.write_manifest(),
-        Err(StoreError::Unexpected { .. })
-    ));
+    assert!(matches!(writer.write_manifest(), Err(StoreError::Unexpected { .. })));
     fs::remove_dir(finished.file("private")).unwrap();
     assert!(writer.write_manifest().is_ok());
 }
@@ -383,15 +245,9 @@ fn a_link_is_not_a_file_of_a_run() {
     std::os::unix::fs::symlink(&outside, finished.file("proofs/step_000001.proof")).unwrap();
     let path = finished.file("proofs/step_000001.proof");
     let refused = finished.open().verify_files();
-    assert!(
-        matches!(&refused, Err(StoreError::Unexpected { path: at }) if *at == path),
-        "{refused:?}"
-    );
+    assert!(matches!(&refused, Err(StoreError::Unexpected { path: at }) if *at == path), "{refused:?}");
     let refused = finished.open().verify_log(ProofFiles::Check);
-    assert!(
-        matches!(&refused, Err(StoreError::Unexpected { path: at }) if *at == path),
-        "{refused:?}"
-    );
+    assert!(matches!(&refused, Err(StoreError::Unexpected { path: at }) if *at == path), "{refused:?}");
 }
 
 #[test]
@@ -407,13 +263,7 @@ fn names_of_files_have_one_spelling() {
         assert_eq!(RunFile::parse(&file.relative()), Some(file));
         assert!(file.relative().parse::<ArtifactPath>().is_ok());
     }
-    for name in [
-        "proofs/step_7.proof",
-        "proofs/step_+00007.proof",
-        "epochs/epoch_00001.json",
-        "x",
-        "proofs/",
-    ] {
+    for name in ["proofs/step_7.proof", "proofs/step_+00007.proof", "epochs/epoch_00001.json", "x", "proofs/"] {
         assert_eq!(RunFile::parse(name), None, "{name}");
     }
 }

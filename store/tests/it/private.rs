@@ -11,21 +11,12 @@ use crate::support::{self, tempdir};
 fn a_secret_and_states_are_stored_and_found() {
     let temp = tempdir();
     let run = support::run(1, 1).run();
-    let open = || {
-        PrivateDir::open_or_create(
-            &temp.path().join("private"),
-            &temp.path().join("artifacts"),
-            run,
-        )
-    };
+    let open = || PrivateDir::open_or_create(&temp.path().join("private"), &temp.path().join("artifacts"), run);
     let private = open().unwrap();
     assert!(private.secret().unwrap().is_none());
     private.create_secret(&RunSecret::new([7; 32])).unwrap();
     let again = private.create_secret(&RunSecret::new([8; 32]));
-    assert!(
-        matches!(again, Err(PrivateError::SecretExists { .. })),
-        "{again:?}"
-    );
+    assert!(matches!(again, Err(PrivateError::SecretExists { .. })), "{again:?}");
     private.write_state(StepIndex(10), b"ten").unwrap();
     private.write_state(StepIndex(2), b"two").unwrap();
     private.write_state(StepIndex(2), b"two again").unwrap();
@@ -34,17 +25,11 @@ fn a_secret_and_states_are_stored_and_found() {
     let private = open().unwrap();
     assert_eq!(private.secret().unwrap().unwrap().expose(), &[7; 32]);
     assert_eq!(private.states().unwrap(), [StepIndex(2), StepIndex(10)]);
-    assert_eq!(
-        private.read_state(StepIndex(2)).unwrap().as_slice(),
-        b"two again"
-    );
+    assert_eq!(private.read_state(StepIndex(2)).unwrap().as_slice(), b"two again");
     assert!(!private.path().join(".tmp-state_000011.bin").exists());
     private.remove_state(StepIndex(2)).unwrap();
     let gone = private.read_state(StepIndex(2));
-    assert!(
-        matches!(gone, Err(PrivateError::Missing { .. })),
-        "{gone:?}"
-    );
+    assert!(matches!(gone, Err(PrivateError::Missing { .. })), "{gone:?}");
     assert_eq!(format!("{:?}", RunSecret::new([7; 32])), "RunSecret(..)");
 }
 
@@ -52,16 +37,12 @@ fn a_secret_and_states_are_stored_and_found() {
 fn a_damaged_secret_is_refused() {
     let temp = tempdir();
     let run = support::run(1, 1).run();
-    let private =
-        PrivateDir::open_or_create(&temp.path().join("p"), &temp.path().join("a"), run).unwrap();
+    let private = PrivateDir::open_or_create(&temp.path().join("p"), &temp.path().join("a"), run).unwrap();
     private.create_secret(&RunSecret::new([7; 32])).unwrap();
     for len in [0, 31, 33] {
         fs::write(private.path().join("secret"), vec![7; len]).unwrap();
         let refused = private.secret();
-        assert!(
-            matches!(refused, Err(PrivateError::SecretLength { got, .. }) if got == len),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(PrivateError::SecretLength { got, .. }) if got == len), "{refused:?}");
     }
 }
 
@@ -72,10 +53,7 @@ fn private_and_public_directories_must_be_apart() {
     let (a, b) = (temp.path().join("a"), temp.path().join("a/b"));
     for (private, public) in [(&a, &a), (&a, &b), (&b, &a)] {
         let refused = PrivateDir::open_or_create(private, public, run);
-        assert!(
-            matches!(refused, Err(PrivateError::NotApart { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(PrivateError::NotApart { .. })), "{refused:?}");
     }
 }
 
@@ -96,24 +74,17 @@ fn files_that_others_can_read_are_refused() {
 
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
     let refused = private.secret();
-    assert!(
-        matches!(refused, Err(PrivateError::TooOpen { mode: 0o644, .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(PrivateError::TooOpen { mode: 0o644, .. })), "{refused:?}");
     fs::set_permissions(private.path(), fs::Permissions::from_mode(0o750)).unwrap();
     let refused = open();
-    assert!(
-        matches!(refused, Err(PrivateError::TooOpen { mode: 0o750, .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(PrivateError::TooOpen { mode: 0o750, .. })), "{refused:?}");
 }
 
 #[test]
 fn no_private_name_is_a_path_of_a_bundle() {
     let temp = tempdir();
     let run = support::run(1, 1).run();
-    let private =
-        PrivateDir::open_or_create(&temp.path().join("p"), &temp.path().join("a"), run).unwrap();
+    let private = PrivateDir::open_or_create(&temp.path().join("p"), &temp.path().join("a"), run).unwrap();
     private.create_secret(&RunSecret::new([7; 32])).unwrap();
     private.write_state(StepIndex(123), b"x").unwrap();
     let mut seen = 0;

@@ -20,10 +20,7 @@ pub fn element(label: &str) -> FieldElement {
 
 /// Bytes in the range of a point; not on the curve, which nothing here checks.
 pub fn point(label: &str) -> CurvePoint {
-    let (x, y) = (
-        element(&format!("{label} x")),
-        element(&format!("{label} y")),
-    );
+    let (x, y) = (element(&format!("{label} x")), element(&format!("{label} y")));
     let mut bytes = [0; 64];
     bytes[..32].copy_from_slice(x.as_bytes());
     bytes[32..].copy_from_slice(y.as_bytes());
@@ -70,49 +67,25 @@ pub fn run(n_chunks: u32, salt: u8) -> SealedRun {
 
 /// The honest continuation of `head`. `attempt` changes the proof bytes, as blinding does.
 pub fn draft(run: &SealedRun, head: &ChainHead, attempt: u32) -> (StepDraft, Vec<Vec<u8>>) {
-    let Policy {
-        beta1,
-        beta2,
-        eps,
-        weight_decay,
-        lr_max,
-        n_chunks,
-        ..
-    } = run.description().policy;
+    let Policy { beta1, beta2, eps, weight_decay, lr_max, n_chunks, .. } = run.description().policy;
     let step = head.next_step();
     let commitments = |chunk: usize| ChunkCommitments {
         gradient: point(&format!("gradient {step} {chunk}")),
-        input: head
-            .outputs()
-            .map_or(point(&format!("genesis {chunk}")), |outputs| outputs[chunk]),
+        input: head.outputs().map_or(point(&format!("genesis {chunk}")), |outputs| outputs[chunk]),
         output: point(&format!("output {step} {chunk}")),
     };
     let draft = StepDraft {
         statement: StepStatement {
             chunks: (0..n_chunks as usize).map(commitments).collect(),
             fresh: head.next_is_fresh(),
-            hyper: Hyper {
-                beta1,
-                beta2,
-                eps,
-                lr: lr_max,
-                weight_decay,
-            },
+            hyper: Hyper { beta1, beta2, eps, lr: lr_max, weight_decay },
             run: run.run(),
-            schedule: Schedule {
-                a: 6,
-                c: 7,
-                p1: 8,
-                p2: 9,
-            },
+            schedule: Schedule { a: 6, c: 7, p1: 8, p2: 9 },
             step,
         },
         digest: element(&format!("D {step}")),
         state_out: element(&format!("state {step}")),
-        meta: StepMeta {
-            loss: Some(Decimal::from_f64(0.5).expect("finite")),
-            ..StepMeta::default()
-        },
+        meta: StepMeta { loss: Some(Decimal::from_f64(0.5).expect("finite")), ..StepMeta::default() },
     };
     let proof = |chunk| format!("proof {step} {chunk} attempt {attempt}").into_bytes();
     (draft, (0..n_chunks).map(proof).collect())
@@ -129,9 +102,7 @@ pub fn instances(writer: &RunWriter) -> EpochInstances {
         first_step,
         fresh: first_step == StepIndex(0),
         state_in: log.state_before(first_step).expect("in the log"),
-        state_out: log
-            .state_after(StepIndex(first_step.0 + 3))
-            .expect("in the log"),
+        state_out: log.state_after(StepIndex(first_step.0 + 3)).expect("in the log"),
         policy_digest: run.policy_digest,
         digests: log.digests(first_step, 4).expect("in the log").to_vec(),
     }
@@ -201,23 +172,12 @@ impl Finished {
         let temp = tempdir();
         let run = run(n_chunks, 1);
         let artifacts = temp.path().join("artifacts");
-        drive_on(
-            Arc::new(Disk),
-            &artifacts,
-            &run,
-            steps,
-            0,
-            &mut Announced::default(),
-        )
-        .expect("a healthy disk");
+        drive_on(Arc::new(Disk), &artifacts, &run, steps, 0, &mut Announced::default()).expect("a healthy disk");
         Self { temp, run }
     }
 
     pub fn path(&self) -> PathBuf {
-        self.temp
-            .path()
-            .join("artifacts")
-            .join(store::layout::run_dir_name(self.run.run()))
+        self.temp.path().join("artifacts").join(store::layout::run_dir_name(self.run.run()))
     }
 
     pub fn file(&self, relative: &str) -> PathBuf {
@@ -240,10 +200,6 @@ impl Finished {
 /// A scratch directory, in memory if there is such a place: these tests write and sync a lot.
 pub fn tempdir() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
-    let made = if memory.is_dir() {
-        tempfile::tempdir_in(memory)
-    } else {
-        tempfile::tempdir()
-    };
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     made.expect("a scratch directory")
 }

@@ -33,10 +33,7 @@ impl Anvil {
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| {
-                panic!(
-                    "cannot run {}: {error}\nhint: run `cargo xtask setup` first",
-                    binary.display()
-                )
+                panic!("cannot run {}: {error}\nhint: run `cargo xtask setup` first", binary.display())
             });
         let stdout = process.stdout.take().expect("stdout is piped above");
         let mut lines = BufReader::new(stdout).lines();
@@ -47,17 +44,12 @@ impl Anvil {
             .expect("anvil ended before it listened");
         // The node blocks once a pipe that nobody reads is full.
         std::thread::spawn(move || lines.for_each(drop));
-        Self {
-            process,
-            url: format!("http://{listening}"),
-        }
+        Self { process, url: format!("http://{listening}") }
     }
 
     /// A reading client.
     pub async fn client(&self) -> Client {
-        Client::connect(&self.url, quick())
-            .await
-            .expect("anvil answers")
+        Client::connect(&self.url, quick()).await.expect("anvil answers")
     }
 
     /// A writer for the development account.
@@ -73,13 +65,8 @@ impl Anvil {
 
     /// A request of the node's own, such as `evm_snapshot`.
     pub async fn request(&self, method: &'static str, params: Value) -> Value {
-        let provider: DynProvider = ProviderBuilder::new()
-            .connect_http(self.url.parse().expect("made above"))
-            .erased();
-        provider
-            .raw_request(method.into(), params)
-            .await
-            .expect("anvil knows the method")
+        let provider: DynProvider = ProviderBuilder::new().connect_http(self.url.parse().expect("made above")).erased();
+        provider.raw_request(method.into(), params).await.expect("anvil knows the method")
     }
 }
 
@@ -108,9 +95,5 @@ fn binary() -> PathBuf {
     let repo = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let cache = std::env::var_os("CAIRN_CACHE").map_or_else(|| repo.join(".cache"), PathBuf::from);
     let installed = cache.join("tools/bin/anvil");
-    if installed.is_file() {
-        installed
-    } else {
-        PathBuf::from("anvil")
-    }
+    if installed.is_file() { installed } else { PathBuf::from("anvil") }
 }

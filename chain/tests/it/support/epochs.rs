@@ -18,12 +18,7 @@ pub struct LocalLog {
 
 impl LocalLog {
     pub fn new(run: RunId, genesis: FieldElement) -> Self {
-        Self {
-            run,
-            state: genesis,
-            tree: MerkleTree::new(),
-            epochs: 0,
-        }
+        Self { run, state: genesis, tree: MerkleTree::new(), epochs: 0 }
     }
 
     pub fn root(&self) -> Root {
@@ -33,12 +28,8 @@ impl LocalLog {
     /// Appends an epoch of `n_steps` steps; values follow from the position.
     pub fn next(&mut self, n_steps: u64) -> EpochSubmission {
         let first = self.tree.size().0;
-        let digests: Vec<_> = (first..first + n_steps)
-            .map(|step| FieldElement::from(1_000 + step))
-            .collect();
-        let records: Vec<_> = (first..first + n_steps)
-            .map(|step| Digest::of(&step.to_be_bytes()))
-            .collect();
+        let digests: Vec<_> = (first..first + n_steps).map(|step| FieldElement::from(1_000 + step)).collect();
+        let records: Vec<_> = (first..first + n_steps).map(|step| Digest::of(&step.to_be_bytes())).collect();
         let leaves: Vec<_> = (first..)
             .zip(digests.iter().zip(&records))
             .map(|(step, (digest, record))| step_leaf(StepIndex(step), *digest, *record))

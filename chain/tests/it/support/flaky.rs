@@ -21,12 +21,7 @@ pub enum Loss {
 
 /// Relays to `url`; the first `times` requests that contain `method` suffer the loss. Returns the relay's address and
 /// the number of requests with that method that reached the relay.
-pub async fn relay(
-    url: &str,
-    method: &'static str,
-    loss: Loss,
-    times: usize,
-) -> (String, Arc<AtomicUsize>) {
+pub async fn relay(url: &str, method: &'static str, loss: Loss, times: usize) -> (String, Arc<AtomicUsize>) {
     let node = url.trim_start_matches("http://").to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound above");
@@ -36,11 +31,7 @@ pub async fn relay(
         while let Ok((client, _)) = listener.accept().await {
             let (node, counter) = (node.clone(), counter.clone());
             // A lost connection is what is being tested.
-            tokio::spawn(async move {
-                serve(client, &node, method, loss, times, &counter)
-                    .await
-                    .ok()
-            });
+            tokio::spawn(async move { serve(client, &node, method, loss, times, &counter).await.ok() });
         }
     });
     (format!("http://{address}"), seen)
@@ -56,8 +47,7 @@ async fn serve(
 ) -> std::io::Result<()> {
     loop {
         let request = message(&mut client).await?;
-        let hit = String::from_utf8_lossy(&request).contains(method)
-            && seen.fetch_add(1, Ordering::SeqCst) < times;
+        let hit = String::from_utf8_lossy(&request).contains(method) && seen.fetch_add(1, Ordering::SeqCst) < times;
         if hit && loss == Loss::Request {
             return Ok(());
         }

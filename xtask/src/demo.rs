@@ -1,0 +1,328 @@
+//! `cargo xtask demo`: the main job, end to end, on real data and a real node.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::tools::Tools;
+
+/// Train the digits model, prove, aggregate, anchor on a local node, and verify as a stranger would.
+#[derive(Args)]
+pub struct Demo {
+    /// Exit 0 only if every check held.
+    #[arg(long)]
+    check: bool,
+    /// Write a summary of figures to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl Demo {
+    /// The demo as the end-to-end test.
+    pub fn checked() -> Self {
+        Self { check: true, json: None }
+    }
+}
+
+/// Steps of the run and of each epoch.
+const STEPS: u64 = 8;
+const EPOCH: u64 = 4;
+
+/// Anvil on a free port; stopped when dropped.
+struct Anvil {
+    child: Child,
+    rpc: String,
+}
+
+impl Anvil {
+    fn start(tools: &Tools) -> anyhow::Result<Self> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut child = tools
+            .command("anvil")?
+            .args(["--port", &port.to_string()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .context("start anvil")?;
+        let stdout = child.stdout.take().context("anvil's output")?;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        // Goes on reading, so that anvil never blocks on a full pipe.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if line.contains("Listening on") {
+                    let _ = sender.send(());
+                }
+            }
+        });
+        let anvil = Self { child, rpc: format!("http://127.0.0.1:{port}") };
+        receiver.recv_timeout(Duration::from_secs(30)).context("anvil did not start listening within 30 s")?;
+        Ok(anvil)
+    }
+}
+
+impl Drop for Anvil {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The built binary, with its cache.
+struct Cairn {
+    path: PathBuf,
+    home: PathBuf,
+}
+
+impl Cairn {
+    /// Runs a command; its progress goes to the terminal, its JSON comes back.
+    fn run(&self, args: &[&str]) -> anyhow::Result<(bool, Value)> {
+        let output = Command::new(&self.path)
+            .args(args)
+            .arg("--json")
+            .env("CAIRN_HOME", &self.home)
+            .stderr(Stdio::inherit())
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("run {}", self.path.display()))?;
+        let value = if output.stdout.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&output.stdout).with_context(|| format!("answer of cairn {}", args[0]))?
+        };
+        Ok((output.status.success(), value))
+    }
+
+    fn must(&self, args: &[&str]) -> anyhow::Result<Value> {
+        let (ok, value) = self.run(args)?;
+        ensure!(ok, "cairn {} failed", args.join(" "));
+        Ok(value)
+    }
+}
+
+/// Builds `cairn` and says where it is.
+fn build(repo: &Path) -> anyhow::Result<PathBuf> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let output = Command::new(cargo)
+        .args(["build", "--package", "cairn", "--message-format", "json-render-diagnostics"])
+        .current_dir(repo)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo build")?;
+    ensure!(output.status.success(), "cargo build failed");
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "cairn")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .context("cargo did not say where cairn is")
+}
+
+/// The salt of an unfinished demo run, or a new one. Kept until the run is finished, so that an interrupted demo goes on.
+fn salt(file: &Path) -> anyhow::Result<String> {
+    if let Ok(text) = fs::read_to_string(file) {
+        let text = text.trim().to_owned();
+        if text.len() == 66 {
+            return Ok(text);
+        }
+    }
+    let mut bytes = [0u8; 32];
+    std::io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut bytes)?;
+    let text = bytes.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}"));
+    fs::write(file, &text).with_context(|| format!("write {}", file.display()))?;
+    Ok(text)
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> anyhow::Result<&'v str> {
+    value[key].as_str().with_context(|| format!("no {key} in the answer"))
+}
+
+fn say(step: &str) {
+    println!("== {step}");
+}
+
+/// Figures of an earlier, interrupted part of the same run: proving times are not measured twice.
+fn merge(state: &Path, key: &str, value: Value, is_new: bool) -> anyhow::Result<Value> {
+    let file = state.join(format!("{key}.json"));
+    if is_new {
+        fs::write(&file, value.to_string())?;
+        return Ok(value);
+    }
+    Ok(fs::read_to_string(&file).ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or(value))
+}
+
+/// Runs the demo.
+///
+/// # Errors
+/// If a command fails or, with `--check`, a check does not hold.
+pub fn run(demo: &Demo) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let tools = Tools::locate()?;
+    tools.install()?;
+    let repo = tools.repo().to_owned();
+    say("building cairn");
+    let path = build(&repo)?;
+    let cache = repo.join(".cache/demo");
+    fs::create_dir_all(&cache)?;
+    let cairn = Cairn { path: path.clone(), home: cache.join("trainer") };
+    let auditor = Cairn { path, home: cache.join("auditor") };
+
+    say("starting anvil and deploying the registry and RunAnchor");
+    let anvil = Anvil::start(&tools)?;
+    let deployed = cairn.must(&["deploy", "--rpc", &anvil.rpc, "--anvil-dev-key"])?;
+    let (contract, owner) = (text(&deployed, "contract")?, text(&deployed, "owner")?);
+
+    say("training with proofs: digits, 64-32-10, Adam, 8 steps in 2 epochs");
+    let salt_file = cache.join("salt");
+    let salt = salt(&salt_file)?;
+    let artifacts = repo.join("artifacts");
+    let data = repo.join("testdata/digits.csv.gz");
+    let (steps, epoch) = (STEPS.to_string(), EPOCH.to_string());
+    let trained = cairn.must(&[
+        "train",
+        "--data",
+        path_text(&data)?,
+        "--steps",
+        &steps,
+        "--epoch-size",
+        &epoch,
+        "--contract",
+        contract,
+        "--owner",
+        owner,
+        "--salt",
+        &salt,
+        "--artifacts",
+        path_text(&artifacts)?,
+    ])?;
+    let is_new = trained["step_prove_ms"].as_array().is_some_and(|ms| ms.len() as u64 == STEPS);
+    let trained = merge(&cache, "trained", trained, is_new)?;
+    let run = text(&trained, "run_dir")?.to_owned();
+
+    say("aggregating both epochs");
+    let aggregated = cairn.must(&["aggregate", "--run", &run])?;
+    let is_new = aggregated["aggregate_ms"].as_array().is_some_and(|ms| ms.len() as u64 == STEPS / EPOCH);
+    let aggregated = merge(&cache, "aggregated", aggregated, is_new)?;
+
+    say("generating, compiling and deploying the verifier");
+    let solc = tools.bin_dir().join("solc");
+    let sources = cache.join("verifier");
+    let verifier = cairn.must(&[
+        "deploy",
+        "--rpc",
+        &anvil.rpc,
+        "--anvil-dev-key",
+        "--run",
+        &run,
+        "--solc",
+        path_text(&solc)?,
+        "--sources",
+        path_text(&sources)?,
+    ])?;
+
+    say("registering the run, anchoring, finalizing");
+    let anchored = cairn.must(&[
+        "anchor",
+        "--run",
+        &run,
+        "--rpc",
+        &anvil.rpc,
+        "--contract",
+        contract,
+        "--anvil-dev-key",
+        "--finalize",
+    ])?;
+
+    say("verifying as a stranger: the run directory, the contract's address, the node");
+    let (ok, verified) =
+        auditor.run(&["verify", "--run", &run, "--all", "--rpc", &anvil.rpc, "--contract", contract])?;
+    let same_root = verified["chain_root"].is_string() && verified["chain_root"] == verified["local_root"];
+    let whole = verified["steps_verified"] == STEPS && verified["epochs_verified"] == STEPS / EPOCH;
+    let holds = ok && same_root && whole && verified["finalized"] == true;
+
+    let total = start.elapsed();
+    let mut transactions: Vec<Value> = Vec::new();
+    for answer in [&deployed, &verifier, &anchored] {
+        transactions.extend(answer["transactions"].as_array().cloned().unwrap_or_default());
+    }
+    let summary = json!({
+        "ok": holds,
+        "params": trained["params"],
+        "steps": verified["steps"],
+        "epochs": verified["epochs_verified"],
+        "step_k": trained["step_k"],
+        "step_columns": trained["step_columns"],
+        "step_prove_ms": trained["step_prove_ms"],
+        "step_proof_bytes": trained["step_proof_bytes"],
+        "step_verify_ms": verified["step_verify_ms"],
+        "step_peak_rss_bytes": trained["peak_rss_bytes"],
+        "aggregate_ms": aggregated["aggregate_ms"],
+        "aggregate_k": aggregated["aggregate_k"],
+        "aggregate_columns": aggregated["aggregate_columns"],
+        "aggregate_cells_per_step": aggregated["aggregate_cells_per_step"],
+        "aggregate_peak_rss_bytes": aggregated["aggregate_peak_rss_bytes"],
+        "verifier_bytes": verifier["verifiers"][0]["verifier_bytes"],
+        "verifier_deploy_gas": verifier["verifiers"][0]["verifier_deploy_gas"],
+        "anchor_gas": anchored["anchor_gas"],
+        "run_id": trained["run"],
+        "run_dir": run,
+        "chain_root": verified["chain_root"],
+        "local_root": verified["local_root"],
+        "contract": contract,
+        "transactions": transactions,
+        "total_s": total.as_secs_f64(),
+        "not_proved": "gradient honesty, data quality, bias",
+        "srs": trained["srs"],
+    });
+    report(&summary, &verified);
+    if let Some(file) = &demo.json {
+        fs::write(file, format!("{summary:#}\n")).with_context(|| format!("write {}", file.display()))?;
+    }
+    // The next demo makes a new run.
+    fs::remove_file(&salt_file).ok();
+    if !holds {
+        bail!("not every check held");
+    }
+    if demo.check {
+        println!("every check held");
+    }
+    Ok(())
+}
+
+fn path_text(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
+}
+
+fn report(summary: &Value, verified: &Value) {
+    println!("\n== report");
+    for check in verified["checks"].as_array().into_iter().flatten() {
+        let mark = if check["ok"] == true { "ok  " } else { "FAIL" };
+        println!("  {mark} {:42} {}", check["check"].as_str().unwrap_or(""), check["detail"].as_str().unwrap_or(""));
+    }
+    let lines = [
+        ("run", "run_id"),
+        ("directory", "run_dir"),
+        ("contract", "contract"),
+        ("root on chain", "chain_root"),
+        ("step proof, ms", "step_prove_ms"),
+        ("epoch proof, ms", "aggregate_ms"),
+        ("cells per step", "aggregate_cells_per_step"),
+        ("verifier, bytes", "verifier_bytes"),
+        ("anchor, gas", "anchor_gas"),
+        ("total, s", "total_s"),
+        ("reference string", "srs"),
+    ];
+    for (name, key) in lines {
+        println!("  {name:18} {}", summary[key].to_string().trim_matches('"'));
+    }
+    println!("  proved: each state is what Adam makes of the committed state and gradient before it");
+    println!("  NOT proved: {}", summary["not_proved"].as_str().unwrap_or(""));
+}

@@ -1,0 +1,133 @@
+//! `cargo xtask test`: everything that must hold, ending in one line that counts.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+
+use crate::{contracts, demo, tidy, tools::Tools};
+
+/// All tests: Rust, wasm build, contracts, and the demo as the end-to-end run.
+#[derive(Args)]
+pub struct Test {
+    /// Leave out the end-to-end run (about ten minutes).
+    #[arg(long)]
+    no_demo: bool,
+}
+
+/// Counts of one runner.
+#[derive(Default)]
+struct Count {
+    passed: u64,
+    failed: u64,
+}
+
+/// Reads `test result: ok. 3 passed; 1 failed; …` (cargo) and `… 3 tests passed, 1 failed, …` (forge's last line).
+fn count(line: &str) -> Option<Count> {
+    let number_before = |word: &str| {
+        let at = line.find(word)?;
+        line[..at].split_whitespace().last()?.parse::<u64>().ok()
+    };
+    if line.starts_with("test result:") {
+        return Some(Count { passed: number_before(" passed")?, failed: number_before(" failed")? });
+    }
+    if line.starts_with("Ran ") && line.contains("test suites") {
+        return Some(Count { passed: number_before(" tests passed")?, failed: number_before(" failed")? });
+    }
+    None
+}
+
+/// Runs a test runner, shows its output and counts.
+fn runner(what: &str, command: &mut Command, total: &mut Count) -> anyhow::Result<()> {
+    println!("== {what}");
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("run {what}"))?;
+    let stdout = child.stdout.take().context("output")?;
+    let mut executed = 0;
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        println!("{line}");
+        if let Some(c) = count(&line) {
+            total.passed += c.passed;
+            total.failed += c.failed;
+            executed += c.passed + c.failed;
+        }
+    }
+    let status = child.wait()?;
+    ensure!(executed > 0, "{what}: no test was executed");
+    if !status.success() {
+        total.failed = total.failed.max(1);
+        bail!("{what} failed: {status}");
+    }
+    Ok(())
+}
+
+fn cargo(repo: &Path) -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    command.current_dir(repo);
+    command
+}
+
+fn all(test: &Test, total: &mut Count) -> anyhow::Result<()> {
+    let tools = Tools::locate()?;
+    tools.install()?;
+    let repo = tools.repo().to_owned();
+    tidy::run()?;
+
+    println!("== wasm: ledger and circuits build without threads");
+    let added = Command::new("rustup").args(["target", "add", "wasm32-unknown-unknown"]).current_dir(&repo).status();
+    ensure!(added.context("rustup")?.success(), "rustup target add wasm32-unknown-unknown failed");
+    for package in ["ledger", "circuits"] {
+        let status =
+            cargo(&repo).args(["check", "--target", "wasm32-unknown-unknown", "--lib", "-p", package]).status()?;
+        ensure!(status.success(), "{package} does not build for wasm32-unknown-unknown");
+    }
+    total.passed += 2;
+
+    contracts::run(contracts::Action::Check)?;
+    runner("contracts", tools.command("forge")?.arg("test"), total)?;
+    // Proving is memory-hungry: one test binary at a time (cargo does that), two tests at once.
+    runner("rust", cargo(&repo).args(["test", "--workspace", "--no-fail-fast"]).env("RUST_TEST_THREADS", "2"), total)?;
+    if !test.no_demo {
+        println!("== end to end: the demo");
+        demo::run(&demo::Demo::checked())?;
+        total.passed += 1;
+    }
+    Ok(())
+}
+
+/// Runs all tests.
+///
+/// # Errors
+/// If one fails; the counting line is printed all the same.
+pub fn run(test: &Test) -> anyhow::Result<()> {
+    let mut total = Count::default();
+    let result = all(test, &mut total);
+    if result.is_err() {
+        total.failed = total.failed.max(1);
+        if let Err(error) = &result {
+            println!("xtask: {error:#}");
+        }
+    }
+    println!("{} passed, {} failed", total.passed, total.failed);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn closing_lines_are_counted() {
+        let cargo =
+            count("test result: FAILED. 51 passed; 2 failed; 0 ignored; 0 measured").map(|c| (c.passed, c.failed));
+        assert_eq!(cargo, Some((51, 2)));
+        let forge =
+            count("Ran 5 test suites in 1.2s (3.4s CPU time): 65 tests passed, 0 failed, 0 skipped (65 total tests)");
+        assert_eq!(forge.map(|c| (c.passed, c.failed)), Some((65, 0)));
+        assert!(count("running 3 tests").is_none());
+    }
+}
