@@ -75,7 +75,8 @@ fn copies_to<const N: usize>(lines: &[String], d: u64) -> Option<[u64; N]> {
 fn point_read(lines: &[String]) -> Option<(u64, u64)> {
     let start = lines.len().checked_sub(6)?;
     let [open, x, store_x, y, store_y, check] = &lines[start..] else { return None };
-    let at = |line: &str, name: &str| number(line.strip_prefix(&format!("let {name} := calldataload("))?.strip_suffix(')')?);
+    let at =
+        |line: &str, name: &str| number(line.strip_prefix(&format!("let {name} := calldataload("))?.strip_suffix(')')?);
     let to = |line: &str, name: &str| number(line.strip_prefix("mstore(")?.strip_suffix(&format!(", {name})"))?);
     let (c, d) = (at(x, "x")?, to(store_x, "x")?);
     let follows = at(y, "y")? == c + 32 && to(store_y, "y")? == d + 32;

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::compact::compact;
 use halo2_proofs::{
     halo2curves::bn256::{Bn256, Fq, Fr, G1Affine},
     plonk::VerifyingKey,
@@ -10,7 +11,6 @@ use halo2_proofs::{
         kzg::commitment::ParamsKZG,
     },
 };
-use crate::compact::compact;
 use snark_verifier::{
     loader::evm::EvmLoader,
     pcs::kzg::{Bdfg21, KzgAs, KzgDecidingKey, LimbsEncoding},
