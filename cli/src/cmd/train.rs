@@ -305,7 +305,7 @@ impl Train {
         };
         let sealed = description.seal()?;
         let (mut writer, recovery) = RunWriter::create(&self.artifacts, &sealed)?;
-        if !recovery.is_clean() {
+        if writer.log().size().0 > 0 && !recovery.is_clean() {
             out.note(format!("repaired after an interruption: {recovery:?}"));
         }
         let done = writer.log().size().0;
