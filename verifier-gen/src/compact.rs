@@ -113,30 +113,29 @@ pub fn compact(source: &str) -> String {
             out.push(FUNCTIONS.trim().to_owned());
             has_functions = true;
         }
-        if line == "}" {
-            if let Some((c, d)) = point_read(&out) {
-                out.truncate(out.len() - 6);
-                out.push(format!("success := and(read_point({d:#x}, {c:#x}), success)"));
-                continue;
-            }
+        if line == "}"
+            && let Some((c, d)) = point_read(&out)
+        {
+            out.truncate(out.len() - 6);
+            out.push(format!("success := and(read_point({d:#x}, {c:#x}), success)"));
+            continue;
         }
-        if let Some(d) = call(line, "0x6", "0x80") {
-            if let Some([p, p1, q, q1]) = copies_to::<4>(&out, d) {
-                if p1 == p + 32 && q1 == q + 32 {
-                    out.truncate(out.len() - 4);
-                    out.push(format!("success := and(ec_add({d:#x}, {p:#x}, {q:#x}), success)"));
-                    continue;
-                }
-            }
+        if let Some(d) = call(line, "0x6", "0x80")
+            && let Some([p, p1, q, q1]) = copies_to::<4>(&out, d)
+            && p1 == p + 32
+            && q1 == q + 32
+        {
+            out.truncate(out.len() - 4);
+            out.push(format!("success := and(ec_add({d:#x}, {p:#x}, {q:#x}), success)"));
+            continue;
         }
-        if let Some(d) = call(line, "0x7", "0x60") {
-            if let Some([p, p1, s]) = copies_to::<3>(&out, d) {
-                if p1 == p + 32 {
-                    out.truncate(out.len() - 3);
-                    out.push(format!("success := and(ec_mul({d:#x}, {p:#x}, {s:#x}), success)"));
-                    continue;
-                }
-            }
+        if let Some(d) = call(line, "0x7", "0x60")
+            && let Some([p, p1, s]) = copies_to::<3>(&out, d)
+            && p1 == p + 32
+        {
+            out.truncate(out.len() - 3);
+            out.push(format!("success := and(ec_mul({d:#x}, {p:#x}, {s:#x}), success)"));
+            continue;
         }
         out.push(line.to_owned());
     }
