@@ -1,8 +1,12 @@
 //! `cargo xtask tidy`: the rules of the house that no compiler checks.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    process::Command,
+};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use crate::tools::Tools;
@@ -60,7 +64,7 @@ fn edges(metadata: &Value) -> Vec<Finding> {
 /// Rules about single files of the repository.
 fn file(path: &str, text: Option<&str>) -> Vec<Finding> {
     let mut out = Vec::new();
-    if path.ends_with("/mod.rs") && !path.contains("/tests/") {
+    if path.ends_with("/mod.rs") {
         out.push(Finding(format!("{path}: module files are foo.rs, not foo/mod.rs")));
     }
     if path.starts_with("contracts/artifacts/") && !text.is_some_and(|t| t.contains("\"generated_by\"")) {
@@ -72,6 +76,32 @@ fn file(path: &str, text: Option<&str>) -> Vec<Finding> {
     out
 }
 
+/// Pages of `docs/` that a file names, from the root of the repository (`docs/spec/log.md`).
+fn pages(text: &str) -> impl Iterator<Item = &str> {
+    let part = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    text.match_indices("docs/").filter_map(move |(at, _)| {
+        let is_start = !text[..at].ends_with(part);
+        let name = &text[at..];
+        let name = &name[..name.find(|c| !part(c)).unwrap_or(name.len())];
+        let end = name.rfind(".md")? + ".md".len();
+        is_start.then(|| &name[..end])
+    })
+}
+
+/// Pages that `path` names and that are not there.
+fn links(path: &str, text: &str, files: &BTreeSet<&str>) -> Vec<Finding> {
+    let missing = |page: &&str| !files.contains(page);
+    pages(text).filter(missing).map(|page| Finding(format!("{path}: names {page}, which does not exist"))).collect()
+}
+
+/// Standard output of a command that must succeed: one that fails would check nothing.
+fn output(program: &str, args: &[&str], repo: &Path) -> anyhow::Result<String> {
+    let what = format!("{program} {}", args.join(" "));
+    let output = Command::new(program).args(args).current_dir(repo).output().with_context(|| what.clone())?;
+    ensure!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    String::from_utf8(output.stdout).with_context(|| what)
+}
+
 /// Runs all rules.
 ///
 /// # Errors
@@ -80,25 +110,28 @@ pub fn run() -> anyhow::Result<()> {
     let tools = Tools::locate()?;
     let repo = tools.repo();
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let output =
-        Command::new(&cargo).args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(repo).output()?;
-    let metadata = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
+    let metadata = output(&cargo, &["metadata", "--no-deps", "--format-version", "1"], repo)?;
+    let metadata = serde_json::from_str(&metadata).context("cargo metadata")?;
     let mut findings = edges(&metadata);
     for package in WASM_SAFE {
-        let output = Command::new(&cargo)
-            .args(["tree", "-p", package, "--edges", "normal", "--prefix", "none", "--format", "{p}"])
-            .current_dir(repo)
-            .output()?;
-        for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let tree = ["tree", "-p", package, "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+        for line in output(&cargo, &tree, repo)?.lines() {
             let name = line.split(' ').next().unwrap_or_default();
             if NOT_FOR_WASM.contains(&name) {
                 findings.push(Finding(format!("{package}: pulls in {name}, which browsers can't run")));
             }
         }
     }
-    let files = Command::new("git").args(["ls-files"]).current_dir(repo).output()?;
-    for path in String::from_utf8_lossy(&files.stdout).lines() {
-        findings.extend(file(path, std::fs::read_to_string(Path::new(repo).join(path)).ok().as_deref()));
+    let listed = output("git", &["ls-files", "--cached", "--others", "--exclude-standard"], repo)?;
+    let files: BTreeSet<&str> = listed.lines().filter(|path| repo.join(path).is_file()).collect();
+    ensure!(files.contains("CHANGELOG.md"), "git lists no CHANGELOG.md in {}", repo.display());
+    for path in &files {
+        let text = std::fs::read_to_string(repo.join(path)).ok();
+        findings.extend(file(path, text.as_deref()));
+        // The rule's own tests name pages that do not exist.
+        if let Some(text) = text.filter(|_| *path != "xtask/src/tidy.rs") {
+            findings.extend(links(path, &text, &files));
+        }
     }
     if !findings.is_empty() {
         for Finding(finding) in &findings {
@@ -112,9 +145,11 @@ pub fn run() -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
-    use super::{Finding, edges, file};
+    use super::{Finding, edges, file, links, pages};
 
     #[test]
     fn an_edge_outside_the_table_is_found() {
@@ -129,8 +164,24 @@ mod tests {
     #[test]
     fn files_that_break_a_rule_are_found() {
         assert_eq!(file("ledger/src/foo/mod.rs", Some("")).len(), 1);
+        assert_eq!(file("ledger/tests/it/mod.rs", Some("")).len(), 1);
         assert_eq!(file("contracts/artifacts/X.json", Some("{}")).len(), 1);
         assert_eq!(file("CHANGELOG.md", Some("# Changelog\n")).len(), 1);
         assert_eq!(file("ledger/src/lib.rs", Some("")), []);
+    }
+
+    #[test]
+    fn a_page_that_is_named_and_missing_is_found() {
+        let text = "see `docs/spec/log.md`, docs/adr/0009-x.md. Not https://x.org/docs/a.md, not docs/spec/*.";
+        assert_eq!(pages(text).collect::<Vec<_>>(), ["docs/spec/log.md", "docs/adr/0009-x.md"]);
+        let files = BTreeSet::from(["docs/spec/log.md"]);
+        let expected = "a.rs: names docs/adr/0009-x.md, which does not exist".to_owned();
+        assert_eq!(links("a.rs", text, &files), [Finding(expected)]);
+    }
+
+    #[test]
+    fn a_command_that_fails_is_an_error() {
+        let error = super::output("git", &["no-such-command"], std::path::Path::new(".")).unwrap_err();
+        assert!(error.to_string().starts_with("git no-such-command: "), "{error}");
     }
 }
