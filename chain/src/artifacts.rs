@@ -11,6 +11,10 @@ pub(crate) const RUN_ANCHOR: ArtifactText =
 pub(crate) const VERIFIER_REGISTRY: ArtifactText =
     ArtifactText { what: "VerifierRegistry", json: include_str!("../../contracts/artifacts/VerifierRegistry.json") };
 
+/// What generated verifiers have in common: errors only, no bytecode.
+pub(crate) const EPOCH_VERIFIER: ArtifactText =
+    ArtifactText { what: "IEpochVerifier", json: include_str!("../../contracts/artifacts/IEpochVerifier.json") };
+
 /// One committed file.
 #[derive(Clone, Copy)]
 pub(crate) struct ArtifactText {

@@ -1,6 +1,6 @@
 //! Revert data to the name and the values of a custom error.
 //!
-//! All custom errors of the contracts have static arguments, one word each, so the committed ABI is all that is needed.
+//! Arguments of the contracts' custom errors are one word each, or `bytes`: what a verifier reverted with, decoded in turn.
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ impl Revert {
         if let Some(message) = decode_message(selector, body) {
             return Self::Message(message);
         }
-        [artifacts::RUN_ANCHOR, artifacts::VERIFIER_REGISTRY]
+        [artifacts::RUN_ANCHOR, artifacts::VERIFIER_REGISTRY, artifacts::EPOCH_VERIFIER]
             .iter()
             .filter_map(|artifact| artifact.parse().ok())
             .find_map(|artifact| decode_custom(&artifact, *selector, body))
@@ -100,19 +100,30 @@ fn decode_custom(artifact: &Artifact, selector: [u8; 4], body: &[u8]) -> Option<
         let inputs = entry["inputs"].as_array()?;
         let types: Option<Vec<_>> = inputs.iter().map(|input| input["type"].as_str()).collect();
         let signature = format!("{name}({})", types?.join(","));
-        if keccak256(signature)[..4] != selector || body.len() != 32 * inputs.len() {
+        let has_tail = inputs.iter().any(|input| input["type"] == "bytes");
+        let fits = if has_tail { body.len() > 32 * inputs.len() } else { body.len() == 32 * inputs.len() };
+        if keccak256(signature)[..4] != selector || !fits {
             return None;
         }
-        let args = inputs.iter().zip(body.chunks_exact(32)).map(|(input, word)| decode_arg(input, word));
+        let args = inputs.iter().zip(body.chunks_exact(32)).map(|(input, word)| decode_arg(input, word, body));
         Some(Revert::Custom { name: name.to_owned(), args: args.collect::<Option<_>>()? })
     })
 }
 
-fn decode_arg(input: &Value, word: &[u8]) -> Option<RevertArg> {
+/// `bytes` behind the heads: a word with the length at `offset`, then the data.
+fn tail(body: &[u8], offset: U256) -> Option<&[u8]> {
+    let rest = body.get(usize::try_from(offset).ok()?..)?;
+    let (len, data) = rest.split_at_checked(32)?;
+    data.get(..usize::try_from(U256::try_from_be_slice(len)?).ok()?)
+}
+
+fn decode_arg(input: &Value, word: &[u8], body: &[u8]) -> Option<RevertArg> {
     let number = U256::try_from_be_slice(word)?;
     let is_run = input["internalType"].as_str() == Some("RunId");
     let value = match input["type"].as_str()? {
         "address" => format!("{:#x}", Address::from_slice(&word[12..])),
+        // One level: what is inside has arguments of one word.
+        "bytes" => Revert::decode(tail(body, number)?).to_string(),
         "bytes4" => format!("0x{}", hex::encode(&word[..4])),
         "bytes32" => format!("0x{}", hex::encode(word)),
         "uint256" if is_run => format!("0x{}", hex::encode(word)),

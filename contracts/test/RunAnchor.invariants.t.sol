@@ -91,14 +91,13 @@ contract AnchorActor is AnchorFixture {
         view
         returns (bytes32)
     {
-        bytes memory limbs = new bytes(384);
-        bytes memory rest = new bytes(input.proof.length - 384);
-        for (uint256 i = 0; i < input.proof.length; ++i) {
-            if (i < 384) limbs[i] = input.proof[i];
-            else rest[i - 384] = input.proof[i];
-        }
         uint256 fresh = before.steps == 0 ? 1 : 0;
-        return keccak256(
+        bytes memory limbs = new bytes(384);
+        for (uint256 i = 0; i < 384; ++i) {
+            limbs[i] = input.proof[i];
+        }
+        return verifierCallHash(
+            input.proof,
             abi.encodePacked(
                 limbs,
                 RunId.unwrap(run),
@@ -107,8 +106,7 @@ contract AnchorActor is AnchorFixture {
                 before.state,
                 input.stateOut,
                 POLICY,
-                input.digests,
-                rest
+                input.digests
             )
         );
     }

@@ -7,7 +7,7 @@ import {IVerifierRegistry} from "../src/interfaces/IVerifierRegistry.sol";
 import {RunAnchor} from "../src/RunAnchor.sol";
 import {AnchorFixture} from "./support/AnchorFixture.sol";
 import {ReferenceTree} from "./support/ReferenceTree.sol";
-import {ClosedVerifier} from "./support/Verifiers.sol";
+import {ClosedVerifier, OddVerifier} from "./support/Verifiers.sol";
 
 /// @dev Anchoring with verifiers that accept: everything around the proof.
 contract RunAnchorTest is AnchorFixture {
@@ -227,12 +227,33 @@ contract RunAnchorTest is AnchorFixture {
         ClosedVerifier closed = new ClosedVerifier();
         addVerifier(4, address(closed));
         expectRefusal(
-            abi.encodeWithSelector(IRunAnchor.ProofRejected.selector, run, 1, address(closed)),
+            abi.encodeWithSelector(
+                IRunAnchor.ProofRejected.selector,
+                run,
+                1,
+                address(closed),
+                abi.encodeWithSelector(ClosedVerifier.Closed.selector)
+            ),
             run,
             1,
             epochInput(1, 16)
         );
         assertEq(anchor.head(run).epoch, 0, "nothing anchored");
+    }
+
+    /// @dev Nothing, false, two, and a true with a word behind it are no yes.
+    function test_anchor_revertsWhen_verifierDoesNotSayTrue() public {
+        bytes[4] memory answers = [bytes(""), abi.encode(false), abi.encode(2), abi.encode(true, 0)];
+        for (uint8 i = 0; i < answers.length; ++i) {
+            address odd = address(new OddVerifier(answers[i]));
+            addVerifier(4 + i, odd);
+            expectRefusal(
+                abi.encodeWithSelector(IRunAnchor.ProofRejected.selector, run, 1, odd, answers[i]),
+                run,
+                1,
+                epochInput(1, 16 << i)
+            );
+        }
     }
 
     function test_anchor_revertsWhen_final() public {

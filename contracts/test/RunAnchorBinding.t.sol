@@ -146,11 +146,7 @@ contract RunAnchorBindingTest is AnchorFixture {
 
     /// @dev Hash of the instances and what follows the accumulator in the proof.
     function callHash(IRunAnchor.AnchorInput memory input, bytes memory words) private pure returns (bytes32) {
-        bytes memory rest = new bytes(input.proof.length - 384);
-        for (uint256 i = 0; i < rest.length; ++i) {
-            rest[i] = input.proof[384 + i];
-        }
-        return keccak256(bytes.concat(words, rest));
+        return verifierCallHash(input.proof, words);
     }
 
     function limb(bytes memory proof, uint256 i) private pure returns (uint256 value) {
@@ -160,7 +156,13 @@ contract RunAnchorBindingTest is AnchorFixture {
     }
 
     function rejected(RunId id, uint64 epoch) private view returns (bytes memory) {
-        return abi.encodeWithSelector(IRunAnchor.ProofRejected.selector, id, epoch, address(verifier));
+        return abi.encodeWithSelector(
+            IRunAnchor.ProofRejected.selector,
+            id,
+            epoch,
+            address(verifier),
+            abi.encodeWithSelector(ExactVerifier.OtherCalldata.selector)
+        );
     }
 
     function key(uint256 i, string memory field) private pure returns (string memory) {

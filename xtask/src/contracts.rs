@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::tools::Tools;
 
-/// Contracts whose bytecode is committed.
-const DEPLOYED: [&str; 2] = ["RunAnchor", "VerifierRegistry"];
+/// Contracts whose bytecode is committed, and the interface of the generated ones, for their errors.
+const DEPLOYED: [&str; 3] = ["RunAnchor", "VerifierRegistry", "IEpochVerifier"];
 
 /// Without the cache: other forge commands leave outputs without bytecode behind.
 const FRESH_BUILD: [&str; 4] = ["build", "--force", "--skip", "test"];

@@ -3,6 +3,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`setup`] | install the pinned tools |
+//! | [`bench`] | time, memory, sizes beside the budgets |
 //! | [`contracts`] | build, test and check the contracts |
 //! | [`demo`] | the main job, end to end |
 //! | [`test`] | all tests |
@@ -11,6 +12,7 @@
 //!
 //! Layer: outside of the product; nothing depends on it.
 
+mod bench;
 mod contracts;
 mod demo;
 mod setup;
@@ -39,6 +41,8 @@ enum Task {
     },
     /// Train, prove, aggregate, anchor and verify on real data and a real node.
     Demo(demo::Demo),
+    /// Measure time, memory and sizes; with --peer, another prover too.
+    Bench(bench::Bench),
     /// Run all tests.
     Test(test::Test),
     /// Check layering and other rules of the house.
@@ -50,6 +54,7 @@ fn main() -> anyhow::Result<()> {
         Task::Setup => setup::run(),
         Task::Contracts { action } => contracts::run(action),
         Task::Demo(demo) => demo::run(&demo),
+        Task::Bench(bench) => bench::run(&bench),
         Task::Test(test) => test::run(&test),
         Task::Tidy => tidy::run(),
     }

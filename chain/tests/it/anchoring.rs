@@ -141,6 +141,7 @@ async fn refused_proof_changes_nothing() {
     assert_eq!(revert.name(), Some("ProofRejected"));
     assert_eq!(revert.arg("run"), Some(log.run.to_string().as_str()));
     assert_eq!(revert.arg("epoch"), Some("1"));
+    assert_eq!(revert.arg("reason"), Some("no reason given"), "the test-only verifier reverts without data");
     let after = world.writer.client().head(world.contract, log.run).await.unwrap().unwrap();
     assert_eq!((after.counter, after.root, after.state), (before.counter, before.root, before.state));
 }

@@ -120,7 +120,8 @@ interface IRunAnchor {
     /// @param index Position among the proof's instances.
     error NotCanonical(uint256 index, uint256 value);
     /// @notice Thrown when the verifier refuses the proof for what the contract stores and was given.
-    error ProofRejected(RunId run, uint64 epoch, address verifier);
+    /// @param reason What the verifier reverted with or answered.
+    error ProofRejected(RunId run, uint64 epoch, address verifier, bytes reason);
     /// @notice Thrown when a bundle is announced for a number of steps that is not anchored.
     error SizeNotAnchored(RunId run, uint64 anchored, uint64 got);
     /// @notice Thrown when the address of the registry has no code.

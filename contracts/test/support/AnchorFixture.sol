@@ -76,6 +76,19 @@ abstract contract AnchorFixture is TestBase {
         anchor.anchor(run, epoch, input);
     }
 
+    /// @dev Hash of the call that a verifier must get for a submitted proof and these instances.
+    function verifierCallHash(bytes memory proof, bytes memory words) internal pure returns (bytes32) {
+        bytes memory rest = new bytes(proof.length - 384);
+        for (uint256 i = 0; i < rest.length; ++i) {
+            rest[i] = proof[384 + i];
+        }
+        uint256[] memory instances = new uint256[](words.length / 32);
+        for (uint256 i = 0; i < words.length; ++i) {
+            instances[i / 32] = instances[i / 32] << 8 | uint8(words[i]);
+        }
+        return keccak256(abi.encodeWithSignature("verifyProof(bytes,uint256[])", rest, instances));
+    }
+
     /// @dev What `anchorAs` must revert with.
     function expectRefusal(bytes memory reason, RunId run, uint64 epoch, IRunAnchor.AnchorInput memory input) internal {
         vm.expectRevert(reason);

@@ -1,33 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity ^0.8.24;
 
+import {IEpochVerifier} from "../../src/interfaces/IEpochVerifier.sol";
+
 /// @title Accepts only the calldata whose hash it was told: shows which words the contract builds
-contract ExactVerifier {
+contract ExactVerifier is IEpochVerifier {
     bytes32 public expected;
 
-    error OtherCalldata(bytes32 expected, bytes32 got);
+    error OtherCalldata();
 
     /// @dev Told through storage by a setter whose calldata no epoch proof can have (4 + 32 bytes).
     function expect(bytes32 hash) external {
         expected = hash;
     }
 
-    fallback() external {
-        bytes32 got = keccak256(msg.data);
-        if (got != expected) revert OtherCalldata(expected, got);
+    function verifyProof(bytes calldata, uint256[] calldata) external view returns (bool) {
+        if (keccak256(msg.data) != expected) revert OtherCalldata();
+        return true;
     }
 }
 
 /// @title Accepts everything, for tests of what surrounds the proof
-contract OpenVerifier {
-    fallback() external {}
+contract OpenVerifier is IEpochVerifier {
+    function verifyProof(bytes calldata, uint256[] calldata) external pure returns (bool) {
+        return true;
+    }
 }
 
 /// @title Accepts nothing
-contract ClosedVerifier {
+contract ClosedVerifier is IEpochVerifier {
     error Closed();
 
-    fallback() external {
+    function verifyProof(bytes calldata, uint256[] calldata) external pure returns (bool) {
         revert Closed();
+    }
+}
+
+/// @title Answers with what it was made with: only a word that is one means yes
+contract OddVerifier {
+    bytes private _answer;
+
+    constructor(bytes memory answer) {
+        _answer = answer;
+    }
+
+    fallback() external {
+        bytes memory answer = _answer;
+        assembly ("memory-safe") {
+            return(add(answer, 32), mload(answer))
+        }
     }
 }

@@ -10,8 +10,10 @@ pub const OPEN: Selector = Selector([0xad, 0xa0, 0, 1]);
 /// Family whose test-only verifiers refuse everything.
 pub const CLOSED: Selector = Selector([0xad, 0xa0, 0, 2]);
 
-/// TEST ONLY: creation code of a contract that accepts every proof. It returns one byte of code, STOP.
-const ACCEPT_ALL: [u8; 5] = [0x60, 0x01, 0x60, 0x00, 0xf3];
+/// TEST ONLY: creation code of a contract that answers true to everything. Its code is
+/// PUSH1 1 PUSH0 MSTORE PUSH1 32 PUSH0 RETURN.
+const ACCEPT_ALL: [u8; 17] =
+    [0x67, 0x60, 0x01, 0x5f, 0x52, 0x60, 0x20, 0x5f, 0xf3, 0x60, 0x00, 0x52, 0x60, 0x08, 0x60, 0x18, 0xf3];
 /// TEST ONLY: creation code of a contract that refuses every proof. Its code is PUSH0 PUSH0 REVERT.
 const REFUSE_ALL: [u8; 12] = [0x62, 0x5f, 0x5f, 0xfd, 0x60, 0x00, 0x52, 0x60, 0x03, 0x60, 0x1d, 0xf3];
 

@@ -1,0 +1,126 @@
+//! Our own parts, each measured in a process of its own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
+
+use super::table::{bytes, least, line, seconds};
+use crate::tools::Tools;
+
+/// Parameters of the step proofs: 64-32-10, 784-64-10, 2^17.
+pub const STEP_SIZES: [u64; 3] = [2_410, 50_890, 131_072];
+/// Steps of the measured epoch.
+const EPOCH: u64 = 4;
+
+fn cargo(tools: &Tools) -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    command.current_dir(tools.repo()).stderr(Stdio::inherit());
+    command
+}
+
+/// Builds one target and says where its executable is.
+fn build(tools: &Tools, args: &[&str], name: &str) -> anyhow::Result<PathBuf> {
+    let output = cargo(tools)
+        .args(["build", "--message-format", "json-render-diagnostics"])
+        .args(args)
+        .output()
+        .context("cargo build")?;
+    ensure!(output.status.success(), "cargo build {} failed", args.join(" "));
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .with_context(|| format!("cargo did not say where {name} is"))
+}
+
+/// Runs a program that prints one JSON value.
+fn measure(program: &Path, args: &[&str]) -> anyhow::Result<Value> {
+    let output = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("run {}", program.display()))?;
+    ensure!(output.status.success(), "{} {} failed: {}", program.display(), args.join(" "), output.status);
+    serde_json::from_slice(&output.stdout).with_context(|| format!("answer of {}", program.display()))
+}
+
+/// Step proofs and their verification.
+pub fn steps(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Value> {
+    let program = build(tools, &["--package", "prover", "--example", "step_bench"], "step_bench")?;
+    let mut rows = Vec::new();
+    for &size in sizes {
+        println!("== step proof, {size} parameters");
+        let row = measure(&program, &[&size.to_string(), &repeat.to_string()])?;
+        let prove = least(&row["prove_ms"]);
+        let memory = row["peak_rss_bytes"].as_f64().unwrap_or(f64::NAN);
+        let time_budget = match size {
+            2_410 => Some(("≤ 3 s", prove <= 3e3)),
+            50_890 => Some(("≤ 30 s", prove <= 30e3)),
+            _ => None,
+        };
+        let memory_budget = (size == 50_890).then(|| ("≤ 4 GiB", memory <= (4u64 << 30) as f64));
+        line("circuit", row["shape"].as_str().unwrap_or(""), None);
+        line("columns, proof", &format!("{} advice, {} bytes", row["columns"], row["proof_bytes"]), None);
+        line("key", &seconds(&row["key_ms"]), None);
+        line("proof, least of its repetitions", &format!("{:.2} s", prove / 1e3), time_budget);
+        line("parameters a second", &format!("{:.0}", row["params_per_s"].as_f64().unwrap_or(f64::NAN)), None);
+        line("peak memory, key generation included", &bytes(&row["peak_rss_bytes"]), memory_budget);
+        line("verification", &format!("{:.2} ms", row["verify_ms"].as_f64().unwrap_or(f64::NAN)), None);
+        rows.push(row);
+    }
+    Ok(Value::Array(rows))
+}
+
+/// Verification of a log of 100,000 steps.
+pub fn log(tools: &Tools) -> anyhow::Result<Value> {
+    println!("== log of 100,000 steps");
+    let program = build(tools, &["--package", "store", "--bench", "verify_log", "--profile", "dev"], "verify_log")?;
+    let row = measure(&program, &[])?;
+    let records = row["records_s"].as_f64().unwrap_or(f64::NAN);
+    line("records, chain, tree", &format!("{records:.2} s"), Some(("≤ 5 s", records <= 5.0)));
+    line("and every proof file", &format!("{:.2} s", row["proofs_s"].as_f64().unwrap_or(f64::NAN)), None);
+    line("peak memory", &bytes(&row["peak_rss_bytes"]), None);
+    Ok(row)
+}
+
+/// An epoch proof of four steps of the demo's model: one without, one with the key in the cache.
+pub fn epoch(tools: &Tools) -> anyhow::Result<Value> {
+    println!("== epoch of {EPOCH} steps, 2,410 parameters");
+    let program = build(tools, &["--package", "cairn"], "cairn")?;
+    let scratch = tools.repo().join(".cache/bench");
+    let artifacts = scratch.join("artifacts");
+    // Only the run is new each time: reference strings and keys stay in the home.
+    if artifacts.exists() {
+        fs::remove_dir_all(&artifacts).with_context(|| format!("remove {}", artifacts.display()))?;
+    }
+    fs::create_dir_all(&artifacts).with_context(|| format!("create {}", artifacts.display()))?;
+    let text = |path: &Path| path.to_str().map(str::to_owned).context("the repository's path is not UTF-8");
+    let (home, artifacts) = (text(&scratch.join("home"))?, text(&artifacts)?);
+    let data = text(&tools.repo().join("testdata/digits.csv.gz"))?;
+    let steps = EPOCH.to_string();
+    let cairn = |args: &[&str]| measure(&program, &[args, &["--json", "--home", &home]].concat());
+    let trained =
+        cairn(&["train", "--data", &data, "--steps", &steps, "--epoch-size", &steps, "--artifacts", &artifacts])?;
+    let Some(run) = trained["run_dir"].as_str() else { bail!("cairn train named no run directory") };
+    let start = Instant::now();
+    cairn(&["keys", "--circuit", "adam", "--params", "2410", "--epoch-size", &steps])?;
+    let keys_s = start.elapsed().as_secs_f64();
+    let row = cairn(&["aggregate", "--run", run])?;
+    let prove = least(&row["aggregate_ms"]);
+    let memory = row["aggregate_peak_rss_bytes"].as_f64().unwrap_or(f64::NAN);
+    let cells = row["aggregate_cells_per_step"].as_f64().unwrap_or(f64::NAN);
+    line("circuit", &format!("k = {}, {} columns", row["aggregate_k"], row["aggregate_columns"]), None);
+    line("cells a step", &format!("{cells:.0}"), Some(("≤ 2,500,000", cells <= 2.5e6)));
+    line("key (0 where cached)", &format!("{keys_s:.0} s"), None);
+    line("proof, key in the cache", &format!("{:.0} s", prove / 1e3), Some(("≤ 200 s", prove <= 200e3)));
+    line("peak memory", &bytes(&row["aggregate_peak_rss_bytes"]), Some(("≤ 12 GiB", memory <= (12u64 << 30) as f64)));
+    Ok(json!({ "keys_s": keys_s, "epoch": row }))
+}
