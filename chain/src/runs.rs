@@ -351,13 +351,18 @@ impl EpochSubmission {
         }
     }
 
-    fn to_input(&self) -> abi::AnchorInput {
+    /// The argument `proof` of `anchor`: the accumulator's words, then the proof.
+    pub fn proof_bytes(&self) -> Vec<u8> {
         let limbs = self.accumulator.iter().flat_map(|limb| *limb.as_bytes());
+        limbs.chain(self.proof.iter().copied()).collect()
+    }
+
+    fn to_input(&self) -> abi::AnchorInput {
         abi::AnchorInput {
             stateOut: convert::word(self.state_out),
             digests: self.digests.iter().copied().map(convert::word).collect(),
             recordHashes: self.record_hashes.iter().map(|hash| convert::bytes32(hash.0)).collect(),
-            proof: limbs.chain(self.proof.iter().copied()).collect::<Vec<_>>().into(),
+            proof: self.proof_bytes().into(),
         }
     }
 

@@ -109,7 +109,10 @@ impl Cairn {
 }
 
 /// Builds `cairn` and says where it is.
-fn build(repo: &Path) -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// If the build fails.
+pub fn build(repo: &Path) -> anyhow::Result<PathBuf> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)
         .args(["build", "--package", "cairn", "--message-format", "json-render-diagnostics"])

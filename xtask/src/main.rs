@@ -2,6 +2,7 @@
 //!
 //! | module | purpose |
 //! |---|---|
+//! | [`fixtures`] | a demo run as vectors for the contracts' tests |
 //! | [`setup`] | install the pinned tools |
 //! | [`bench`] | time, memory, sizes beside the budgets |
 //! | [`contracts`] | build, test and check the contracts |
@@ -15,6 +16,7 @@
 mod bench;
 mod contracts;
 mod demo;
+mod fixtures;
 mod setup;
 mod test;
 mod tidy;
@@ -43,6 +45,8 @@ enum Task {
     Demo(demo::Demo),
     /// Measure time, memory and sizes; with --peer, another prover too.
     Bench(bench::Bench),
+    /// Write the vectors of a finished demo run for the contracts' tests.
+    Fixtures(fixtures::Fixtures),
     /// Run all tests.
     Test(test::Test),
     /// Check layering and other rules of the house.
@@ -55,6 +59,7 @@ fn main() -> anyhow::Result<()> {
         Task::Contracts { action } => contracts::run(action),
         Task::Demo(demo) => demo::run(&demo),
         Task::Bench(bench) => bench::run(&bench),
+        Task::Fixtures(fixtures) => fixtures::run(&fixtures),
         Task::Test(test) => test::run(&test),
         Task::Tidy => tidy::run(),
     }

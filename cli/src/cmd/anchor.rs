@@ -1,14 +1,23 @@
 //! `cairn anchor`.
 
+use std::collections::{BTreeMap, btree_map::Entry};
 use std::path::PathBuf;
 
+use anyhow::Context;
 use chain::{EpochSubmission, Outcome, Registration};
+use circuits::convert::to_fr;
+use circuits::keys::StepVerifyingKey;
 use clap::Args;
-use ledger::{Address, EpochIndex};
+use ledger::{Address, Digest, EpochIndex, FieldElement, Selector};
 use serde::Serialize;
+use srs::Srs;
+use store::RunWriter;
+use verifier_gen::Encoder;
 
-use crate::cmd::{Global, aggregate::open_writer, block_on, deploy::SignerArgs, deploy::selector};
+use crate::cmd::{Global, aggregate::open_writer, block_on, deploy::SignerArgs, deploy::selector, verifier};
+use crate::home::Home;
 use crate::output::{Output, failed};
+use crate::run::{epoch_shape, step_key};
 
 /// Register a run and anchor its aggregated epochs in order. Repeating it goes on where it stopped.
 ///
@@ -19,11 +28,14 @@ pub struct Anchor {
     #[arg(long = "run", value_name = "DIR")]
     dir: PathBuf,
     /// Address of the node.
+    #[arg(long, required_unless_present = "dry_run")]
+    rpc: Option<String>,
+    /// RunAnchor; the one the run was made for if not given.
     #[arg(long)]
-    rpc: String,
-    /// RunAnchor.
-    #[arg(long)]
-    contract: Address,
+    contract: Option<Address>,
+    /// Send nothing: print what would be submitted for each epoch. Needs no node.
+    #[arg(long, conflicts_with_all = ["rpc", "finalize"])]
+    dry_run: bool,
     #[command(flatten)]
     signer: SignerArgs,
     /// Block to search earlier transactions from.
@@ -46,10 +58,80 @@ struct Report {
     finalized: bool,
 }
 
+/// What would be sent for one epoch: the arguments of `RunAnchor.anchor`.
+#[derive(Serialize)]
+struct Submission {
+    /// Counted from 1.
+    epoch: u64,
+    first_step: u64,
+    state_out: FieldElement,
+    digests: Vec<FieldElement>,
+    record_hashes: Vec<Digest>,
+    proof: String,
+    root_after: String,
+}
+
+#[derive(Serialize)]
+struct DryRun {
+    run: String,
+    chain_id: u64,
+    contract: Address,
+    owner: Address,
+    salt: String,
+    selector: Selector,
+    genesis_state: FieldElement,
+    policy: FieldElement,
+    submissions: Vec<Submission>,
+}
+
+/// Submissions of a run's epochs, with the hints their verifiers take.
+struct Submissions<'a> {
+    home: Home<'a>,
+    /// By number of steps.
+    encoders: BTreeMap<u64, Encoder>,
+    keys: Option<(Srs, StepVerifyingKey)>,
+}
+
+impl<'a> Submissions<'a> {
+    fn new(home: Home<'a>) -> Self {
+        Self { home, encoders: BTreeMap::new(), keys: None }
+    }
+
+    /// The epoch at `index` of the log.
+    fn get(&mut self, log: &RunWriter, index: u64) -> anyhow::Result<EpochSubmission> {
+        let run = log.dir().run().description();
+        let epoch = &log.epochs()[index as usize];
+        let record_hashes = log
+            .log()
+            .record_hashes(epoch.first_step, epoch.n_steps())
+            .ok_or_else(|| failed("epoch", format!("epoch {index} is longer than the log")))?
+            .to_vec();
+        let proof = log.dir().epoch_proof(EpochIndex(index))?;
+        let keys = match &mut self.keys {
+            Some(keys) => keys,
+            empty => empty.insert(step_key(&self.home, run)?),
+        };
+        let encoder = match self.encoders.entry(epoch.n_steps()) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(empty) => {
+                let shape = epoch_shape(run, epoch.n_steps() as usize)?;
+                let (_, key) = self.home.epoch_verifying_key((&keys.0, &keys.1), &shape)?;
+                empty.insert(verifier::encoder(&key)?)
+            }
+        };
+        let instances: Vec<_> = epoch.instances().to_words().into_iter().map(to_fr).collect();
+        let proof = encoder.encode_proof(&proof, &instances).map_err(|e| failed("epoch proof", e))?;
+        Ok(EpochSubmission::new(epoch, record_hashes, proof))
+    }
+}
+
 impl Anchor {
     /// Runs the command.
-    pub fn run(self, _: &Global, out: &Output) -> anyhow::Result<()> {
-        let report = block_on(self.anchor(out))?;
+    pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
+        if self.dry_run {
+            return self.print(global, out);
+        }
+        let report = block_on(self.anchor(global, out))?;
         out.result(&report, |r| {
             format!(
                 "run {}: {} epochs, {} steps anchored{}",
@@ -61,20 +143,59 @@ impl Anchor {
         })
     }
 
-    async fn anchor(&self, out: &Output) -> anyhow::Result<Report> {
+    fn print(&self, global: &Global, out: &Output) -> anyhow::Result<()> {
+        let (log, _) = open_writer(&self.dir)?;
+        let run = log.dir().run().description();
+        let mut submissions = Submissions::new(global.home(out)?);
+        let mut plan = DryRun {
+            run: run.run.to_string(),
+            chain_id: run.identity.chain_id.0,
+            contract: run.identity.contract,
+            owner: run.identity.owner,
+            salt: run.identity.salt.to_string(),
+            selector: selector(run.policy.step_key_digest),
+            genesis_state: run.genesis_state,
+            policy: run.policy_digest,
+            submissions: Vec::new(),
+        };
+        for index in 0..log.epochs().len() as u64 {
+            let epoch = submissions.get(&log, index)?;
+            plan.submissions.push(Submission {
+                epoch: index + 1,
+                first_step: log.epochs()[index as usize].first_step.0,
+                state_out: epoch.state_out,
+                proof: format!("0x{}", hex::encode(epoch.proof_bytes())),
+                digests: epoch.digests,
+                record_hashes: epoch.record_hashes,
+                root_after: epoch.root_after.to_string(),
+            });
+        }
+        out.result(&plan, |p| {
+            let mut lines = vec![format!("run {} for {} on chain {}, owner {}", p.run, p.contract, p.chain_id, p.owner)];
+            lines.extend(p.submissions.iter().map(|s| {
+                let steps = s.digests.len();
+                format!("epoch {}: {steps} steps from {}, {} bytes of proof", s.epoch, s.first_step, s.proof.len() / 2 - 1)
+            }));
+            lines.join("\n")
+        })
+    }
+
+    async fn anchor(&self, global: &Global, out: &Output) -> anyhow::Result<Report> {
         let (mut log, recovery) = open_writer(&self.dir)?;
         if !recovery.is_clean() {
             out.note(format!("repaired after an interruption: {recovery:?}"));
         }
         let run = log.dir().run().description().clone();
-        let writer = self.signer.writer(&self.rpc).await?;
+        let rpc = self.rpc.as_deref().context("--rpc is missing")?;
+        let contract = self.contract.unwrap_or(run.identity.contract);
+        let writer = self.signer.writer(rpc).await?;
         writer.client().expect_chain(run.identity.chain_id)?;
-        if run.identity.contract != self.contract || run.identity.owner != writer.address() {
+        if run.identity.contract != contract || run.identity.owner != writer.address() {
             let detail = format!(
                 "the run is for contract {} and owner {}, not {} and {}",
                 run.identity.contract,
                 run.identity.owner,
-                self.contract,
+                contract,
                 writer.address()
             );
             return Err(failed("run identity", detail));
@@ -96,21 +217,16 @@ impl Anchor {
             policy_digest: run.policy_digest,
             parent: run.parent,
         };
-        let (_, sent) = writer.register_run(self.contract, &registration).await?.into_inner();
+        let (_, sent) = writer.register_run(contract, &registration).await?.into_inner();
         if let Some(sent) = sent {
             report.register_gas = Some(sent.gas);
             report.transactions.push(sent.tx.to_string());
         }
+        let mut submissions = Submissions::new(global.home(out)?);
         for index in 0..log.epochs().len() as u64 {
             let epoch = log.epochs()[index as usize].clone();
-            let record_hashes = log
-                .log()
-                .record_hashes(epoch.first_step, epoch.n_steps())
-                .ok_or_else(|| failed("epoch", format!("epoch {index} is longer than the log")))?
-                .to_vec();
-            let proof = log.dir().epoch_proof(EpochIndex(index))?;
-            let submission = EpochSubmission::new(&epoch, record_hashes, proof);
-            let outcome = writer.anchor(self.contract, &submission, self.from_block).await?;
+            let submission = submissions.get(&log, index)?;
+            let outcome = writer.anchor(contract, &submission, self.from_block).await?;
             if matches!(outcome, Outcome::Already(_)) {
                 out.note(format!("epoch {index} is anchored already"));
             }
@@ -133,7 +249,7 @@ impl Anchor {
             log.append_anchor(anchor)?;
         }
         if self.finalize {
-            if let Some(sent) = writer.finalize(self.contract, run.run).await?.into_inner() {
+            if let Some(sent) = writer.finalize(contract, run.run).await?.into_inner() {
                 report.transactions.push(sent.tx.to_string());
             }
             report.finalized = true;

@@ -15,6 +15,10 @@ abstract contract TestBase {
         if (got != expected) revert NotEqual(what, bytes32(expected), bytes32(got));
     }
 
+    function assertEq(bytes4 got, bytes4 expected, string memory what) internal pure {
+        if (got != expected) revert NotEqual(what, expected, got);
+    }
+
     function assertEq(bytes32 got, bytes32 expected, string memory what) internal pure {
         if (got != expected) revert NotEqual(what, expected, got);
     }

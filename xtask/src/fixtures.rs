@@ -1,0 +1,89 @@
+//! `cargo xtask fixtures`: the finished demo run as vectors for the contracts' tests.
+//!
+//! `testdata/anchor/demo.json` holds what was submitted for each epoch, and the creation code of the verifier that the
+//! run's key gives. The tests of the contracts and of the chain client run this code on these proofs.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::{demo, tools::Tools};
+
+/// Write the vectors of a finished demo run.
+#[derive(Args)]
+pub struct Fixtures {
+    /// Directory of the run; the newest of `artifacts/` if not given.
+    #[arg(long = "run", value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// Where the vectors go.
+const FILE: &str = "testdata/anchor/demo.json";
+
+/// Writes the vectors.
+///
+/// # Errors
+/// If there is no finished run, or a command fails.
+pub fn run(fixtures: &Fixtures) -> anyhow::Result<()> {
+    let tools = Tools::locate()?;
+    tools.install()?;
+    let dir = match &fixtures.dir {
+        Some(dir) => dir.clone(),
+        None => newest(&tools.repo().join("artifacts"))?,
+    };
+    let cairn = demo::build(tools.repo())?;
+    let home = tools.repo().join(".cache/demo/trainer");
+    let call = |args: &[&str]| -> anyhow::Result<Value> {
+        let output = Command::new(&cairn).args(args).arg("--json").arg("--home").arg(&home).output()?;
+        ensure!(
+            output.status.success(),
+            "cairn {} failed: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).with_context(|| format!("answer of cairn {}", args[0]))
+    };
+    let text = |path: &Path| path.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()));
+
+    let run = text(&dir)?;
+    let mut vectors = call(&["anchor", "--run", &run, "--dry-run"])?;
+    ensure!(vectors["submissions"].as_array().is_some_and(|s| s.len() == 2), "{run} has not two aggregated epochs");
+    let source = tools.repo().join(".cache/demo/fixture.sol");
+    let solc = text(&tools.bin_dir().join("solc"))?;
+    let verifier = call(&["verifier", "--run", &run, "--out", &text(&source)?, "--solc", &solc])?;
+    let code = fs::read_to_string(source.with_extension("hex")).context("the verifier's code")?;
+    let Some(vectors) = vectors.as_object_mut() else { bail!("answer of cairn anchor is no object") };
+    vectors.insert("generated_by".to_owned(), json!("cargo xtask fixtures"));
+    vectors.insert("verifier_key".to_owned(), verifier["key_digest"].clone());
+    vectors.insert("verifier_code".to_owned(), json!(format!("0x{}", code.trim())));
+
+    let file = tools.repo().join(FILE);
+    if let Some(parent) = file.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
+    }
+    let content = serde_json::to_string_pretty(&Value::Object(vectors.clone()))? + "\n";
+    fs::write(&file, &content).with_context(|| format!("write {}", file.display()))?;
+    println!("fixtures: wrote {} ({} bytes) from {run}", file.display(), content.len());
+    Ok(())
+}
+
+/// The run directory that was changed last.
+fn newest(artifacts: &Path) -> anyhow::Result<PathBuf> {
+    let entries = fs::read_dir(artifacts).with_context(|| format!("{}: run `cargo xtask demo` first", artifacts.display()))?;
+    let mut runs = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let checkpoint = path.join("checkpoint");
+        if let Ok(changed) = fs::metadata(&checkpoint).and_then(|m| m.modified()) {
+            runs.push((changed, path));
+        }
+    }
+    let newest = runs.into_iter().max_by_key(|(changed, _)| *changed);
+    newest.map(|(_, path)| path).with_context(|| format!("{} holds no run: run `cargo xtask demo` first", artifacts.display()))
+}
