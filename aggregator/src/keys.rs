@@ -38,7 +38,7 @@ use snark_verifier::{
 };
 use snark_verifier_sdk::{BITS, LIMBS};
 
-use crate::epoch::{ACCUMULATOR_LIMBS, EpochWitness, ProofInput, synthesize};
+use crate::epoch::{ACCUMULATOR_LIMBS, EpochWitness, Profile, ProofInput, synthesize};
 use crate::error::AggregateError;
 use crate::statement::Witness;
 
@@ -60,6 +60,13 @@ pub struct EpochStats {
     pub cells: usize,
     /// Advice columns, lookup columns included.
     pub columns: usize,
+}
+
+impl EpochStats {
+    fn new(profile: &Profile, config: &BaseCircuitParams) -> Self {
+        let columns = config.num_advice_per_phase.iter().chain(&config.num_lookup_advice_per_phase).sum();
+        Self { cells: profile.total(), columns }
+    }
 }
 
 /// Columns and break points: what a prover needs besides halo2's key.
@@ -187,12 +194,9 @@ impl EpochProvingKey {
     ) -> Result<Self, AggregateError> {
         let rule = step_key.shape().rule;
         let protocol = step_protocol(step_params, step_key)?;
-        let (builder, config) = keygen_circuit(params, shape, rule, &protocol)?;
-        let stats = EpochStats {
-            cells: builder.statistics().gate.total_advice_per_phase.iter().sum(),
-            columns: config.num_advice_per_phase.iter().sum::<usize>()
-                + config.num_lookup_advice_per_phase.iter().sum::<usize>(),
-        };
+        check_shape(params, shape)?;
+        let (builder, config, profile) = keygen_circuit(params.get_g()[0], shape, rule, &protocol)?;
+        let stats = EpochStats::new(&profile, &config);
         let vk = keygen_vk(params, &builder)?;
         let pk = keygen_pk(params, vk, &builder)?;
         let layout = Layout { shape: shape.clone(), params: config, break_points: builder.break_points(), stats };
@@ -323,19 +327,32 @@ fn check_shape(params: &ParamsKZG<Bn256>, shape: &EpochShape) -> Result<(), Aggr
 
 /// The circuit filled with placeholder proofs, its columns counted.
 fn keygen_circuit(
-    params: &ParamsKZG<Bn256>,
+    generator: G1Affine,
     shape: &EpochShape,
     rule: Rule,
     protocol: &PlonkProtocol<G1Affine>,
-) -> Result<(BaseCircuitBuilder<Fr>, BaseCircuitParams), AggregateError> {
-    check_shape(params, shape)?;
+) -> Result<(BaseCircuitBuilder<Fr>, BaseCircuitParams, Profile), AggregateError> {
     let mut builder = BaseCircuitBuilder::from_stage(CircuitBuilderStage::Keygen)
         .use_k(shape.k as usize)
         .use_lookup_bits(shape.k as usize - 1)
         .use_instance_columns(1);
-    synthesize(&mut builder, rule, params.get_g()[0], protocol, &placeholder(rule, shape, protocol))?;
+    let profile = synthesize(&mut builder, rule, generator, protocol, &placeholder(rule, shape, protocol))?;
     let config = builder.calculate_params(Some(RESERVED_ROWS));
-    Ok((builder, config))
+    Ok((builder, config, profile))
+}
+
+/// Cells and columns of the epoch circuit of `shape`, without making keys.
+///
+/// Errors: [`AggregateError::Protocol`].
+pub fn profile(
+    step_params: &ParamsKZG<Bn256>,
+    step_key: &StepVerifyingKey,
+    shape: &EpochShape,
+) -> Result<(Profile, EpochStats), AggregateError> {
+    let protocol = step_protocol(step_params, step_key)?;
+    let (_, config, profile) = keygen_circuit(step_params.get_g()[0], shape, step_key.shape().rule, &protocol)?;
+    let stats = EpochStats::new(&profile, &config);
+    Ok((profile, stats))
 }
 
 impl EpochVerifyingKey {
@@ -349,7 +366,8 @@ impl EpochVerifyingKey {
         shape: &EpochShape,
     ) -> Result<Self, AggregateError> {
         let protocol = step_protocol(step_params, step_key)?;
-        let (builder, config) = keygen_circuit(params, shape, step_key.shape().rule, &protocol)?;
+        check_shape(params, shape)?;
+        let (builder, config, _) = keygen_circuit(params.get_g()[0], shape, step_key.shape().rule, &protocol)?;
         Ok(Self { shape: shape.clone(), params: config, vk: keygen_vk(params, &builder)? })
     }
 

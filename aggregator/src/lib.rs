@@ -10,15 +10,21 @@
 //! | [`epoch`] | the circuit: verification of the step proofs |
 //! | [`statement`] | the circuit: links, policy, schedule, digests |
 //! | [`shplonk`] | SHPLONK verification that leaves the multi-scalar multiplication open |
-//! | [`merge`] | one multi-scalar multiplication for all proofs |
+//! | [`merge`] | scalars of equal bases, over all proofs |
+//! | [`fq`] | equations over the base field |
+//! | [`curve`] | addition and doubling |
+//! | [`msm`] | multi-scalar multiplication |
 //! | [`keys`] | key generation, proving, native verification |
 //! | [`error`] | errors |
 
+pub mod curve;
 pub mod epoch;
 pub mod error;
+pub mod fq;
 pub mod input;
 pub mod keys;
 pub mod merge;
+pub mod msm;
 pub mod shplonk;
 pub mod statement;
 

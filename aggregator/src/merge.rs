@@ -55,7 +55,12 @@ impl<C: CurveAffine, L: Loader<C>> MergedMsm<C, L> {
         self.terms.is_empty()
     }
 
-    /// The sum. Panics if nothing was added.
+    /// Each base with its scalar, in the order of [`Base`].
+    pub fn terms(&self) -> impl Iterator<Item = (&L::LoadedScalar, &L::LoadedEcPoint)> {
+        self.terms.values().map(|(scalar, point)| (scalar, point))
+    }
+
+    /// The sum, by the loader. Panics if nothing was added.
     pub fn evaluate(&self) -> L::LoadedEcPoint {
         let pairs: Vec<_> = self.terms.values().map(|(scalar, point)| (scalar, point)).collect();
         <L as EcPointLoader<C>>::multi_scalar_multiplication(&pairs)

@@ -143,15 +143,6 @@ impl Chip<'_, '_> {
         [x0, x1, y0, y1]
     }
 
-    /// Both coordinates are below the base-field modulus, so that a point has one encoding.
-    fn canonical(&self, point: &Point) {
-        let ecc = self.loader.ecc_chip();
-        for coordinate in [point.x(), point.y()] {
-            let mut pool = self.loader.ctx_mut();
-            ecc.field_chip().enforce_less_than(pool.main(), coordinate.clone());
-        }
-    }
-
     fn equal_points(&self, a: &Point, b: &Point) {
         for (a, b) in [(a.x(), b.x()), (a.y(), b.y())] {
             for (a, b) in a.limbs().iter().zip(b.limbs()) {
@@ -180,6 +171,16 @@ pub fn finite(loader: &Rc<Halo2Loader<'_>>, range: &RangeChip<Fr>, point: &Point
     let sum = range.gate().sum(ctx, point.y().limbs().iter().copied());
     let at_infinity = range.gate().is_zero(ctx, sum);
     range.gate().assert_is_const(ctx, &at_infinity, &Fr::ZERO);
+}
+
+/// Both coordinates are below the base-field modulus, so that a point has one encoding in transcript and digests (spec
+/// `epoch-canonical`).
+pub fn canonical(loader: &Rc<Halo2Loader<'_>>, point: &Point) {
+    let ecc = loader.ecc_chip();
+    for coordinate in [point.x(), point.y()] {
+        let mut pool = loader.ctx_mut();
+        ecc.field_chip().enforce_less_than(pool.main(), coordinate.clone());
+    }
 }
 
 /// Adds the statement's constraints for `steps[t][chunk]` and returns the instances.
@@ -229,7 +230,7 @@ pub fn constrain<'c>(
     }
     let inputs: Vec<&Point> = steps[0].iter().map(|c| &c.points[0]).collect();
     for point in &inputs {
-        chip.canonical(point);
+        canonical(loader, point);
     }
     let state_in = chip.state_digest((p1, p2), &inputs);
 
@@ -262,8 +263,8 @@ pub fn constrain<'c>(
             ] {
                 chip.equal(row(cells, constant), row(head, constant));
             }
-            chip.canonical(&cells.points[1]);
-            chip.canonical(&cells.points[2]);
+            canonical(loader, &cells.points[1]);
+            canonical(loader, &cells.points[2]);
             for point in &cells.points {
                 finite(loader, range, point);
             }

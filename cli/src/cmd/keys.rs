@@ -38,7 +38,7 @@ pub struct Keys {
     #[arg(long)]
     epoch_size: Option<usize>,
     /// k of the epoch circuit.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 21)]
     epoch_k: u32,
 }
 

@@ -88,7 +88,7 @@ pub struct Train {
     #[arg(long, default_value_t = 4)]
     epoch_size: u64,
     /// k of the epoch circuit.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 21)]
     epoch_k: u32,
     /// k of the step circuit; chosen if not given.
     #[arg(long)]
