@@ -49,7 +49,8 @@ pub fn run(fixtures: &Fixtures) -> anyhow::Result<()> {
         );
         serde_json::from_slice(&output.stdout).with_context(|| format!("answer of cairn {}", args[0]))
     };
-    let text = |path: &Path| path.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()));
+    let text =
+        |path: &Path| path.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()));
 
     let run = text(&dir)?;
     let mut vectors = call(&["anchor", "--run", &run, "--dry-run"])?;
@@ -75,7 +76,8 @@ pub fn run(fixtures: &Fixtures) -> anyhow::Result<()> {
 
 /// The run directory that was changed last.
 fn newest(artifacts: &Path) -> anyhow::Result<PathBuf> {
-    let entries = fs::read_dir(artifacts).with_context(|| format!("{}: run `cargo xtask demo` first", artifacts.display()))?;
+    let entries =
+        fs::read_dir(artifacts).with_context(|| format!("{}: run `cargo xtask demo` first", artifacts.display()))?;
     let mut runs = Vec::new();
     for entry in entries {
         let path = entry?.path();
@@ -85,5 +87,7 @@ fn newest(artifacts: &Path) -> anyhow::Result<PathBuf> {
         }
     }
     let newest = runs.into_iter().max_by_key(|(changed, _)| *changed);
-    newest.map(|(_, path)| path).with_context(|| format!("{} holds no run: run `cargo xtask demo` first", artifacts.display()))
+    newest
+        .map(|(_, path)| path)
+        .with_context(|| format!("{} holds no run: run `cargo xtask demo` first", artifacts.display()))
 }

@@ -34,7 +34,7 @@ async fn deploying_twice_sends_nothing() {
     let first = writer.deploy(&accept_all()).await.unwrap();
     let block = writer.client().latest_block().await.unwrap();
     let second = writer.deploy(&accept_all()).await.unwrap();
-    assert_eq!((second.address, second.code_len, second.sent), (first.address, 1, None));
+    assert_eq!((second.address, second.code_len, second.sent), (first.address, 8, None));
     assert_eq!(writer.client().latest_block().await.unwrap(), block);
 }
 

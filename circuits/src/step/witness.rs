@@ -79,6 +79,8 @@ pub enum Check {
 pub struct StepWitness {
     /// Constants of the step.
     pub constants: StepConstants,
+    /// The block from which an attacker's blocks carry other constants; none in an honest witness.
+    switch: Option<(usize, StepConstants)>,
     /// One update per block, padding blocks included.
     pub updates: Vec<Update>,
     /// Multiplicity of each table entry.
@@ -203,6 +205,36 @@ impl StepWitness {
     pub fn from_updates(
         shape: &StepShape,
         constants: StepConstants,
+        updates: Vec<Update>,
+        check: Check,
+    ) -> Result<Self, WitnessError> {
+        Self::build(shape, constants, None, updates, check)
+    }
+
+    /// An attacker's witness: blocks from `at` on carry the constants `other`, and every block is right for its own. Such
+    /// a witness never proves; soundness tests use it.
+    ///
+    /// Errors: as [`Self::from_updates`].
+    pub fn switched(
+        shape: &StepShape,
+        constants: StepConstants,
+        (at, other): (usize, StepConstants),
+        updates: Vec<Update>,
+    ) -> Result<Self, WitnessError> {
+        Self::build(shape, constants, Some((at, other)), updates, Check::Enforce)
+    }
+
+    fn constants_at(&self, block: usize) -> &StepConstants {
+        match &self.switch {
+            Some((at, other)) if block >= *at => other,
+            _ => &self.constants,
+        }
+    }
+
+    fn build(
+        shape: &StepShape,
+        constants: StepConstants,
+        switch: Option<(usize, StepConstants)>,
         mut updates: Vec<Update>,
         check: Check,
     ) -> Result<Self, WitnessError> {
@@ -213,10 +245,11 @@ impl StepWitness {
         updates.resize(shape.n_blocks(), zero);
         let plan = Plan::new(shape);
         let table = Table::new(shape);
+        let mut witness = Self { constants, switch, updates, multiplicity: Vec::new() };
         let mut multiplicity = vec![0u64; table.len];
-        for (index, u) in updates.iter().enumerate() {
+        for (index, u) in witness.updates.iter().enumerate() {
             for d in &plan.values {
-                let x = value(shape.rule, &constants, u, d.quantity);
+                let x = value(shape.rule, witness.constants_at(index), u, d.quantity);
                 for (limb, (_, width)) in limbs(x, &d.limbs).zip(&d.limbs) {
                     match table.index(*width, limb) {
                         Some(i) => multiplicity[i] += 1,
@@ -234,23 +267,23 @@ impl StepWitness {
                 }
             }
         }
-        Ok(Self { constants, updates, multiplicity })
+        witness.multiplicity = multiplicity;
+        Ok(witness)
     }
 
     /// Limb columns, `[limb_columns][n_blocks·rows + constants of the next block]`.
     pub(crate) fn limb_columns(&self, shape: &StepShape, plan: &Plan) -> Vec<Vec<Fr>> {
         let rows = plan.rows;
         let mut columns = vec![vec![Fr::ZERO; (self.updates.len() + 1) * rows]; plan.limb_columns()];
-        let constants = constants(&self.constants);
         for block in 0..=self.updates.len() {
-            for (slot, value) in constants.iter().enumerate() {
+            for (slot, value) in constants(self.constants_at(block)).into_iter().enumerate() {
                 let (column, row) = plan.place(slot);
-                columns[column][block * rows + row] = *value;
+                columns[column][block * rows + row] = value;
             }
         }
         for (block, u) in self.updates.iter().enumerate() {
             for d in &plan.values {
-                let x = value(shape.rule, &self.constants, u, d.quantity);
+                let x = value(shape.rule, self.constants_at(block), u, d.quantity);
                 for (limb, (kind, _)) in limbs(x, &d.limbs).zip(&d.limbs) {
                     if let Limb::Cell(slot) = kind {
                         let (column, row) = plan.place(*slot);
@@ -316,7 +349,7 @@ impl StepWitness {
             let cut: Vec<Vec<i128>> = plan
                 .values
                 .iter()
-                .map(|d| limbs(value(shape.rule, &self.constants, u, d.quantity), &d.limbs).collect())
+                .map(|d| limbs(value(shape.rule, self.constants_at(block), u, d.quantity), &d.limbs).collect())
                 .collect();
             for l in plan.groups.iter().flatten() {
                 let width = plan.values[l.value].limbs[l.limb].1;

@@ -291,6 +291,30 @@ fn every_constant_is_bound_to_its_instance() {
     }
 }
 
+/// Blocks that are right for another learning rate: the first block shows the instance's, the last cells the other.
+#[test]
+fn constants_that_change_on_the_way_are_refused() {
+    for rule in [Rule::AdamW, Rule::Sgd] {
+        let shape = shape(rule);
+        let step = later(rule);
+        let faster = StepConstants { a: 2 * step.constants.a, ..step.constants };
+        for at in [1, N - 1, shape.n_blocks()] {
+            let mut updates = step.updates(rule);
+            let other = step.before.updates(rule, &faster, &step.gradient).expect("in range");
+            updates.iter_mut().zip(other).skip(at).for_each(|(own, other)| *own = other);
+            let witness = StepWitness::switched(&shape, step.constants, (at, faster), updates).expect("consistent");
+            assert_eq!(
+                violated(&shape, witness.clone(), &step.instances),
+                ["constants are carried"],
+                "{rule:?}, from block {at}"
+            );
+            if at == 1 {
+                real_proof_refused(rule, "constants changed on the way", witness, &step);
+            }
+        }
+    }
+}
+
 #[test]
 fn forged_multiplicity_is_refused() {
     for rule in [Rule::AdamW, Rule::Sgd] {

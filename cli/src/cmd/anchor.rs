@@ -171,10 +171,16 @@ impl Anchor {
             });
         }
         out.result(&plan, |p| {
-            let mut lines = vec![format!("run {} for {} on chain {}, owner {}", p.run, p.contract, p.chain_id, p.owner)];
+            let mut lines =
+                vec![format!("run {} for {} on chain {}, owner {}", p.run, p.contract, p.chain_id, p.owner)];
             lines.extend(p.submissions.iter().map(|s| {
                 let steps = s.digests.len();
-                format!("epoch {}: {steps} steps from {}, {} bytes of proof", s.epoch, s.first_step, s.proof.len() / 2 - 1)
+                format!(
+                    "epoch {}: {steps} steps from {}, {} bytes of proof",
+                    s.epoch,
+                    s.first_step,
+                    s.proof.len() / 2 - 1
+                )
             }));
             lines.join("\n")
         })
