@@ -44,7 +44,13 @@ pub fn generate(home: &Home<'_>, run: &ledger::RunDescription, n_steps: usize) -
     let (step_srs, key) = step_key(home, run)?;
     let (srs, epoch_key) = home.epoch_verifying_key((&step_srs, &key), &epoch_shape(run, n_steps)?)?;
     let command = format!("cairn verifier --epoch-size {n_steps}");
-    Ok(verifier_gen::generate(srs.params(), epoch_key.inner(), epoch_key.n_instances(), &command)?)
+    let options = verifier_gen::Options {
+        contract: "EpochVerifier",
+        n_instances: epoch_key.n_instances(),
+        accumulator: verifier_gen::Accumulator::Limbs { first: 0 },
+        command: &command,
+    };
+    Ok(verifier_gen::generate(srs.params(), epoch_key.inner(), &options)?)
 }
 
 /// Compiles and says which compiler was used when it fails.
