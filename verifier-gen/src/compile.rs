@@ -44,17 +44,46 @@ pub struct Compiled {
     pub runtime: Vec<u8>,
 }
 
-/// Compiles the only contract of `source`. The Yul optimizer is off: it runs out of memory on very large assembly blocks.
+/// How the compiler optimizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Optimizer {
+    /// Everything: for verifiers of [`crate::generate`].
+    Full,
+    /// Without the Yul optimizer, which runs out of memory on assembly blocks as large as the baseline's.
+    WithoutYul,
+}
+
+impl Optimizer {
+    fn settings(self) -> Value {
+        match self {
+            Self::Full => json!({ "enabled": true, "runs": 200 }),
+            Self::WithoutYul => json!({ "enabled": true, "runs": 1, "details": {
+                "yul": false, "peephole": true, "jumpdestRemover": true, "deduplicate": true,
+                "cse": true, "constantOptimizer": true, "orderLiterals": true, "inliner": false } }),
+        }
+    }
+}
+
+/// Compiles the verifier in `source` for deployment.
 ///
 /// Errors: [`CompileError`].
 pub fn compile(solc: &Path, source: &str) -> Result<Compiled, CompileError> {
+    let compiled = compile_with(solc, source, Optimizer::Full)?;
+    if compiled.runtime.len() > CODE_LIMIT {
+        return Err(CompileError::TooLarge { got: compiled.runtime.len() });
+    }
+    Ok(compiled)
+}
+
+/// Compiles the only contract of `source` that has code, whatever its size.
+///
+/// Errors: [`CompileError`].
+pub fn compile_with(solc: &Path, source: &str, optimizer: Optimizer) -> Result<Compiled, CompileError> {
     let input = json!({
         "language": "Solidity",
         "sources": { "Verifier.sol": { "content": source } },
         "settings": {
-            "optimizer": { "enabled": true, "runs": 1, "details": {
-                "yul": false, "peephole": true, "jumpdestRemover": true, "deduplicate": true,
-                "cse": true, "constantOptimizer": true, "orderLiterals": true, "inliner": false } },
+            "optimizer": optimizer.settings(),
             "metadata": { "appendCBOR": false },
             "evmVersion": "cancun",
             "outputSelection": { "*": { "*": ["evm.bytecode.object", "evm.deployedBytecode.object"] } }
@@ -86,17 +115,15 @@ pub fn compile(solc: &Path, source: &str) -> Result<Compiled, CompileError> {
     if !errors.is_empty() {
         return Err(CompileError::Solc(errors.join("\n")));
     }
-    let contract = answer["contracts"]["Verifier.sol"]
-        .as_object()
-        .and_then(|contracts| contracts.values().next())
-        .ok_or_else(|| CompileError::Answer("no contract in the answer".to_owned()))?;
-    let code = |key: &str| {
+    let code = |contract: &Value, key: &str| {
         let text = contract["evm"][key]["object"].as_str().unwrap_or_default();
         hex::decode(text).map_err(|e| CompileError::Answer(format!("{key}: {e}")))
     };
-    let compiled = Compiled { creation: code("bytecode")?, runtime: code("deployedBytecode")? };
-    if compiled.runtime.len() > CODE_LIMIT {
-        return Err(CompileError::TooLarge { got: compiled.runtime.len() });
+    for contract in answer["contracts"]["Verifier.sol"].as_object().into_iter().flat_map(|all| all.values()) {
+        let compiled = Compiled { creation: code(contract, "bytecode")?, runtime: code(contract, "deployedBytecode")? };
+        if !compiled.creation.is_empty() {
+            return Ok(compiled);
+        }
     }
-    Ok(compiled)
+    Err(CompileError::Answer("no contract with code in the answer".to_owned()))
 }

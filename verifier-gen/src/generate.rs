@@ -1,26 +1,25 @@
 //! Verifying key → Solidity source.
 
-use std::rc::Rc;
-
-use crate::compact::compact;
+use askama::Template;
 use halo2_proofs::{
-    halo2curves::bn256::{Bn256, Fq, Fr, G1Affine},
+    halo2curves::{
+        bn256::{Bn256, Fq, G1Affine, G2Affine},
+        ff::PrimeField,
+        group::prime::PrimeCurveAffine,
+    },
     plonk::VerifyingKey,
     poly::{
         commitment::{Params, ParamsProver},
         kzg::commitment::ParamsKZG,
     },
 };
-use snark_verifier::{
-    loader::evm::EvmLoader,
-    pcs::kzg::{Bdfg21, KzgAs, KzgDecidingKey, LimbsEncoding},
-    system::halo2::{Config, compile, transcript::evm::EvmTranscript},
-    verifier::{SnarkVerifier, plonk::PlonkVerifier},
-};
 
-/// Limbs of a coordinate in the accumulator, and their width.
-const LIMBS: usize = 3;
-const BITS: usize = 88;
+use crate::{
+    layout::{Denominator, Layout, Region, denominators},
+    sections::{self, KeyPoints, Line},
+    shape::{Accumulator, Commitment, Shape},
+    yul::word,
+};
 
 /// Why no verifier can be generated.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +33,72 @@ pub enum GenerateError {
         /// k of the SRS.
         got: u32,
     },
-    /// The key is outside the class that the generator supports.
-    #[error("unsupported verifying key: {0}")]
-    Unsupported(String),
+    /// The circuit has another number of instance columns than the contract reads.
+    #[error("unsupported verifying key: expected {expected} instance column, got {got}")]
+    InstanceColumns {
+        /// Columns supported.
+        expected: usize,
+        /// Columns of the circuit.
+        got: usize,
+    },
+    /// The instances do not fit the rows of their column.
+    #[error("{got} instances do not fit the {limit} usable rows of the circuit")]
+    TooManyInstances {
+        /// Usable rows.
+        limit: usize,
+        /// Instances asked for.
+        got: usize,
+    },
+    /// The accumulator's limbs reach beyond the instances.
+    #[error("the accumulator needs {needed} instances, got {got}")]
+    AccumulatorBeyondInstances {
+        /// Instances needed.
+        needed: usize,
+        /// Instances asked for.
+        got: usize,
+    },
+    /// The quotient of the key has another degree than its constraints need.
+    #[error("unsupported verifying key: constraints of degree {constraints}, a quotient for degree {quotient}")]
+    Degree {
+        /// Degree of the constraints.
+        constraints: usize,
+        /// Degree that the quotient was made for.
+        quotient: usize,
+    },
+    /// A constraint needs more variables than the EVM's stack holds.
+    #[error("unsupported verifying key: constraint {constraint} is nested too deeply for the EVM's stack")]
+    TooNested {
+        /// Position of the constraint: gates, permutation argument, lookups.
+        constraint: usize,
+    },
+    /// The name is not a Solidity identifier.
+    #[error("{got:?} is no name for a contract")]
+    ContractName {
+        /// Name given.
+        got: String,
+    },
+    /// The command would end the comment it stands in.
+    #[error("the command must be one line, got {got:?}")]
+    Command {
+        /// Command given.
+        got: String,
+    },
+    /// The template can't be filled.
+    #[error("template: {0}")]
+    Template(#[from] askama::Error),
+}
+
+/// What the contract shall check besides the key's constraints, and how it is labelled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options<'a> {
+    /// Name of the contract, a Solidity identifier.
+    pub contract: &'a str,
+    /// Number of instances.
+    pub n_instances: usize,
+    /// Accumulator among them.
+    pub accumulator: Accumulator,
+    /// What a reader should run to get the same file; one line.
+    pub command: &'a str,
 }
 
 /// A generated verifier.
@@ -48,45 +110,162 @@ pub struct VerifierSource {
     pub key_digest: String,
 }
 
-type Verifier = PlonkVerifier<KzgAs<Bn256, Bdfg21>, LimbsEncoding<LIMBS, BITS>>;
+/// A point of the key, as it is written.
+struct PointText {
+    polys: String,
+    x: String,
+    y: String,
+    scalar: String,
+}
 
-/// Generates the verifier for a key with one instance column that begins with an accumulator of twelve limbs.
-///
-/// `command`: what the reader should run to get the same file.
+/// A word of G2 in the order of the pairing precompile.
+struct PairingWord {
+    offset: String,
+    value: String,
+}
+
+/// The contract; all text that does not depend on the key is in the template.
+#[derive(Template)]
+#[template(path = "Verifier.sol", escape = "none", ext = "txt")]
+struct Contract<'a> {
+    command: &'a str,
+    version: &'static str,
+    name: &'a str,
+    key_digest: &'a str,
+    k: u32,
+    n_commitments: usize,
+    n_instances: usize,
+    n_evaluations: usize,
+    calldata: &'a [Region],
+    memory: &'a [Region],
+    proof_length: usize,
+    instances_offset: usize,
+    calldata_length: usize,
+    denominators_length: usize,
+    first_commitment: String,
+    first_evaluation: String,
+    accumulator_cptr: Option<usize>,
+    omega: String,
+    n_inverse: String,
+    omega_last: String,
+    omega_blinding: String,
+    n_blinding: usize,
+    transcript: Vec<Line>,
+    canonical: Vec<Line>,
+    instance_sums: Vec<sections::InstanceSum>,
+    opening_denominators: Vec<Line>,
+    constraint_variables: Vec<String>,
+    constraints: Vec<Line>,
+    openings: Vec<Line>,
+    key_points: Vec<PointText>,
+    generator: (String, String),
+    pairing_words: Vec<PairingWord>,
+}
+
+fn coordinate(value: &Fq) -> String {
+    word(value.to_repr().as_ref())
+}
+
+/// Coordinates of a point that is not the point at infinity.
+fn coordinates(point: &G1Affine) -> (String, String) {
+    (coordinate(&point.x), coordinate(&point.y))
+}
+
+/// Both points of G2, the second negated, so that the pairing of the whole is 1.
+fn pairing_words(params: &ParamsKZG<Bn256>) -> Vec<PairingWord> {
+    let words = |point: G2Affine, at: usize| {
+        let values = [point.x.c1, point.x.c0, point.y.c1, point.y.c0];
+        values
+            .into_iter()
+            .enumerate()
+            .map(move |(i, value)| PairingWord { offset: format!("{:#05x}", at + 32 * i), value: coordinate(&value) })
+    };
+    words(params.g2(), 0x40).chain(words(-params.s_g2(), 0x100)).collect()
+}
+
+/// Generates the verifier of a key.
 ///
 /// Errors: [`GenerateError`].
 pub fn generate(
     params: &ParamsKZG<Bn256>,
     vk: &VerifyingKey<G1Affine>,
-    n_instances: usize,
-    command: &str,
+    options: &Options<'_>,
 ) -> Result<VerifierSource, GenerateError> {
     let k = vk.get_domain().k();
     if params.k() != k {
         return Err(GenerateError::SrsSize { expected: k, got: params.k() });
     }
-    if n_instances < 4 * LIMBS {
-        return Err(GenerateError::Unsupported(format!("{n_instances} instances can't hold an accumulator")));
-    }
-    let accumulator = (0..4 * LIMBS).map(|i| (0, i)).collect();
-    let config = Config::kzg().with_num_instance(vec![n_instances]).with_accumulator_indices(Some(accumulator));
-    let protocol = compile(params, vk, config);
-    let deciding_key: KzgDecidingKey<Bn256> = (params.get_g()[0], params.g2(), params.s_g2()).into();
-    let loader = EvmLoader::new::<Fq, Fr>();
-    let protocol = protocol.loaded(&loader);
-    let mut transcript = EvmTranscript::<_, Rc<EvmLoader>, _, _>::new(&loader);
-    let instances = transcript.load_instances(vec![n_instances]);
-    let unsupported = |e: snark_verifier::Error| GenerateError::Unsupported(format!("{e:?}"));
-    let proof = Verifier::read_proof(&deciding_key, &protocol, &instances, &mut transcript).map_err(unsupported)?;
-    Verifier::verify(&deciding_key, &protocol, &instances, &proof).map_err(unsupported)?;
-    let key_digest = {
-        let mut bytes = vk.transcript_repr().to_bytes();
-        bytes.reverse();
-        format!("0x{}", hex::encode(bytes))
+    check_labels(options)?;
+    let shape = Shape::new(vk, options.n_instances, options.accumulator)?;
+    let key = KeyPoints::new(&shape, vk);
+    let layout = Layout::new(&shape, key.points.len());
+    let digest = word(shape.key_digest.to_repr().as_ref());
+    let constraints = sections::constraints(&shape, vk.cs())?;
+    let first_commitment = shape.commitments().next().unwrap_or(Commitment::W);
+    let key_points = key.points.iter().enumerate().map(|(index, (point, polys))| {
+        let (x, y) = coordinates(point);
+        let names: Vec<String> = polys.iter().map(ToString::to_string).collect();
+        PointText { polys: names.join(", "), x, y, scalar: crate::layout::key_scalar_mptr(index) }
+    });
+    let contract = Contract {
+        command: options.command,
+        version: env!("CARGO_PKG_VERSION"),
+        name: options.contract,
+        key_digest: &digest,
+        k,
+        n_commitments: shape.commitments().count(),
+        n_instances: shape.n_instances,
+        n_evaluations: shape.evaluations.len(),
+        calldata: layout.calldata(),
+        memory: layout.memory(),
+        proof_length: layout.proof_len,
+        instances_offset: layout.instances_offset,
+        calldata_length: layout.calldata_len,
+        denominators_length: denominators(&shape).len() * crate::layout::WORD,
+        first_commitment: first_commitment.to_string(),
+        first_evaluation: shape
+            .evaluations
+            .first()
+            .map_or_else(|| crate::layout::commitment_cptr(Commitment::W), |q| crate::layout::evaluation_cptr(*q)),
+        accumulator_cptr: match options.accumulator {
+            Accumulator::None => None,
+            Accumulator::Limbs { first } => Some(first * crate::layout::WORD),
+        },
+        omega: sections::omega(&shape, 1),
+        n_inverse: sections::n_inverse(&shape),
+        omega_last: sections::omega(&shape, shape.last_rotation()),
+        omega_blinding: sections::omega(&shape, -(shape.n_blinding as i32)),
+        n_blinding: shape.n_blinding,
+        transcript: sections::transcript(&shape),
+        canonical: sections::canonical(&shape),
+        instance_sums: sections::instance_sums(&shape),
+        opening_denominators: sections::opening_denominators(&shape),
+        constraint_variables: constraints.variables,
+        constraints: constraints.lines,
+        openings: sections::openings(&shape, &key),
+        key_points: key_points.collect(),
+        generator: coordinates(&params.get_g()[0]),
+        pairing_words: pairing_words(params),
     };
-    let header = format!(
-        "// GENERATED by `{command}` (verifier-gen {}), key {key_digest}. Do not edit.\n// k = {k}, {n_instances} instances.\n",
-        env!("CARGO_PKG_VERSION"),
-    );
-    Ok(VerifierSource { solidity: header + &compact(&loader.solidity_code()), key_digest })
+    debug_assert_eq!(denominators(&shape).first(), Some(&Denominator::Vanishing));
+    Ok(VerifierSource { solidity: contract.render()?, key_digest: digest })
+}
+
+/// Keeps what callers name out of the code.
+fn check_labels(options: &Options<'_>) -> Result<(), GenerateError> {
+    let mut letters = options.contract.chars();
+    let identifier = letters.next().is_some_and(|c| c.is_ascii_alphabetic())
+        && letters.all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !identifier {
+        return Err(GenerateError::ContractName { got: options.contract.to_owned() });
+    }
+    if options.command.chars().any(char::is_control) {
+        return Err(GenerateError::Command { got: options.command.to_owned() });
+    }
+    Ok(())
+}
+
+/// Whether a point is the point at infinity, which has no coordinates.
+pub(crate) fn is_infinity(point: &G1Affine) -> bool {
+    bool::from(point.is_identity())
 }

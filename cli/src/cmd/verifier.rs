@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use aggregator::EpochVerifyingKey;
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use verifier_gen::{Compiled, VerifierSource};
+use verifier_gen::{Accumulator, Compiled, Encoder, Options, VerifierSource};
 
 use crate::cmd::Global;
 use crate::home::Home;
@@ -39,12 +40,26 @@ struct Report {
     bytecode: Option<PathBuf>,
 }
 
+/// Where the accumulator stands among an epoch's instances.
+const ACCUMULATOR: Accumulator = Accumulator::Limbs { first: 0 };
+
+/// What makes submissions out of proofs under `key`.
+pub fn encoder(key: &EpochVerifyingKey) -> anyhow::Result<Encoder> {
+    Ok(Encoder::new(key.inner(), key.n_instances(), ACCUMULATOR)?)
+}
+
 /// Generates the verifier of a run's epochs of `n_steps`.
 pub fn generate(home: &Home<'_>, run: &ledger::RunDescription, n_steps: usize) -> anyhow::Result<VerifierSource> {
     let (step_srs, key) = step_key(home, run)?;
     let (srs, epoch_key) = home.epoch_verifying_key((&step_srs, &key), &epoch_shape(run, n_steps)?)?;
     let command = format!("cairn verifier --epoch-size {n_steps}");
-    Ok(verifier_gen::generate(srs.params(), epoch_key.inner(), epoch_key.n_instances(), &command)?)
+    let options = Options {
+        contract: "EpochVerifier",
+        n_instances: epoch_key.n_instances(),
+        accumulator: ACCUMULATOR,
+        command: &command,
+    };
+    Ok(verifier_gen::generate(srs.params(), epoch_key.inner(), &options)?)
 }
 
 /// Compiles and says which compiler was used when it fails.

@@ -1,0 +1,389 @@
+//! halo2's verifier and the contract agree, on honest proofs and on hundreds of wrong ones.
+
+use std::{collections::BTreeMap, sync::OnceLock};
+
+use halo2_base::halo2_proofs::{arithmetic::Field, halo2curves::bn256::Fr};
+use rand_chacha::{
+    ChaCha20Rng,
+    rand_core::{RngCore, SeedableRng},
+};
+use sha3::{Digest, Keccak256};
+use verifier_gen::{Encoder, compile::Optimizer, layout::Region};
+
+use crate::{
+    circuits::{self, Case},
+    evm::{Answer, Chain, compile},
+};
+
+/// Order of the scalar field.
+const R: [u8; 32] = hex32("30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001");
+/// Order of the base field.
+const P: [u8; 32] = hex32("30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47");
+
+const fn hex32(text: &str) -> [u8; 32] {
+    const fn digit(c: u8) -> u8 {
+        if c.is_ascii_digit() { c - b'0' } else { c - b'a' + 10 }
+    }
+    let text = text.as_bytes();
+    let mut out = [0; 32];
+    let mut i = 0;
+    while i < 32 {
+        out[i] = digit(text[2 * i]) << 4 | digit(text[2 * i + 1]);
+        i += 1;
+    }
+    out
+}
+
+/// Adds a number to a big-endian word, if it fits.
+fn add(word: &mut [u8], number: &[u8; 32]) -> bool {
+    let mut carry = 0u16;
+    for (to, from) in word.iter_mut().zip(number).rev() {
+        let sum = u16::from(*to) + u16::from(*from) + carry;
+        *to = sum as u8;
+        carry = sum >> 8;
+    }
+    carry == 0
+}
+
+/// Errors of the contract.
+const ERRORS: [&str; 11] = [
+    "UnknownFunction(bytes4)",
+    "BadCalldataLength(uint256,uint256)",
+    "BadEncoding(uint256,uint256,uint256)",
+    "InstanceNotCanonical(uint256,uint256)",
+    "EvaluationNotCanonical(uint256,uint256)",
+    "InverseHintWrong(uint256,uint256)",
+    "AccumulatorNotCanonical(uint256)",
+    "PointAtInfinity()",
+    "PointNotOnCurve(uint256,uint256)",
+    "PrecompileFailed()",
+    "ProofInvalid()",
+];
+
+/// The error in what a call gave.
+fn error(answer: &Answer) -> &'static str {
+    let Answer::Reverted(data) = answer else { panic!("{answer:?}") };
+    let selector = |error: &str| data.starts_with(&Keccak256::digest(error.as_bytes())[..4]);
+    let found = ERRORS.into_iter().find(|error| selector(error)).expect("an error of the interface");
+    let arguments = found.matches(',').count() + usize::from(!found.ends_with("()"));
+    assert_eq!(data.len(), 4 + 32 * arguments, "{found}");
+    found.split('(').next().expect("a name")
+}
+
+/// A deployed verifier with its honest proof.
+pub struct Verifier {
+    case: Case,
+    encoder: Encoder,
+    chain: Chain,
+}
+
+impl Verifier {
+    pub fn new(case: Case) -> Self {
+        let compiled = compile(&case.source().solidity, Optimizer::Full);
+        Self { encoder: case.encoder(), chain: Chain::deploy(&compiled.creation), case }
+    }
+
+    fn honest(&self) -> Vec<u8> {
+        self.encoder.encode_calldata(&self.case.proof, &self.case.instances).expect("an encoding")
+    }
+
+    fn accepts(&self, calldata: &[u8]) -> bool {
+        let mut one = vec![0; 32];
+        one[31] = 1;
+        match self.chain.call(calldata) {
+            Answer::Returned(data) => {
+                assert_eq!(data, one);
+                true
+            }
+            answer => {
+                error(&answer);
+                false
+            }
+        }
+    }
+
+    fn refusal(&self, calldata: &[u8]) -> &'static str {
+        error(&self.chain.call(calldata))
+    }
+
+    /// Both verdicts on a proof and instances that may be wrong; the contract gets a fitting hint.
+    fn both_refuse(&self, proof: &[u8], instances: &[Fr]) -> &'static str {
+        assert!(!self.case.native(proof, instances), "{}: halo2 accepts", self.case.name);
+        let calldata = self.encoder.encode_calldata(proof, instances).expect("an encoding");
+        self.refusal(&calldata)
+    }
+
+    /// Offset of a piece in halo2's proof.
+    fn in_proof(&self, region: &Region) -> usize {
+        region.offset - self.encoder.calldata_layout()[0].offset
+    }
+
+    fn regions(&self, doc: &str) -> Vec<usize> {
+        let regions = self.encoder.calldata_layout().iter().filter(|region| region.doc == doc);
+        regions.map(|region| self.in_proof(region)).collect()
+    }
+
+    fn points(&self) -> Vec<usize> {
+        [self.regions("commitment"), self.regions("opening")].concat()
+    }
+}
+
+/// The verifiers of all circuits, compiled once.
+fn verifiers() -> &'static [Verifier] {
+    static ALL: OnceLock<Vec<Verifier>> = OnceLock::new();
+    ALL.get_or_init(|| circuits::all().into_iter().map(Verifier::new).collect())
+}
+
+/// The verifier of one circuit.
+fn verifier(name: &str) -> &'static Verifier {
+    verifiers().iter().find(|verifier| verifier.case.name == name).expect("a circuit of that name")
+}
+
+fn each(check: impl Fn(&Verifier)) {
+    verifiers().iter().for_each(check);
+}
+
+#[test]
+fn honest_proofs_are_accepted() {
+    each(|verifier| {
+        assert!(verifier.case.native(&verifier.case.proof, &verifier.case.instances), "{}", verifier.case.name);
+        assert!(verifier.accepts(&verifier.honest()), "{}", verifier.case.name);
+    });
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_the_proof_is_refused_by_both() {
+    let mut count = BTreeMap::new();
+    let mut rng = ChaCha20Rng::seed_from_u64(3);
+    for verifier in verifiers() {
+        for word in 0..verifier.case.proof.len() / 32 {
+            let mut proof = verifier.case.proof.clone();
+            proof[32 * word + (rng.next_u32() % 32) as usize] ^= 1 << (rng.next_u32() % 8);
+            *count.entry(verifier.both_refuse(&proof, &verifier.case.instances)).or_insert(0) += 1;
+        }
+    }
+    let total: u32 = count.values().sum();
+    println!("{total} proofs with a flipped bit: {count:?}");
+    assert!(total > 200);
+    assert!(count.keys().all(|e| { ["PointNotOnCurve", "EvaluationNotCanonical", "ProofInvalid"].contains(e) }));
+}
+
+#[test]
+fn another_value_of_any_evaluation_is_refused_by_both() {
+    each(|verifier| {
+        for at in verifier.regions("evaluation") {
+            let mut proof = verifier.case.proof.clone();
+            let mut one = [0; 32];
+            one[31] = 1;
+            add(&mut proof[at..at + 32], &one);
+            assert_eq!(verifier.both_refuse(&proof, &verifier.case.instances), "ProofInvalid");
+        }
+    });
+}
+
+#[test]
+fn an_evaluation_plus_the_modulus_is_refused_by_both() {
+    each(|verifier| {
+        for at in verifier.regions("evaluation") {
+            let mut proof = verifier.case.proof.clone();
+            assert!(add(&mut proof[at..at + 32], &R));
+            assert_eq!(verifier.both_refuse(&proof, &verifier.case.instances), "EvaluationNotCanonical");
+        }
+    });
+}
+
+#[test]
+fn swapped_points_are_refused_by_both() {
+    each(|verifier| {
+        for pair in verifier.points().windows(2) {
+            let mut proof = verifier.case.proof.clone();
+            let (a, b) = (pair[0], pair[1]);
+            if proof[a..a + 64] == proof[b..b + 64] {
+                continue;
+            }
+            for i in 0..64 {
+                proof.swap(a + i, b + i);
+            }
+            assert_eq!(verifier.both_refuse(&proof, &verifier.case.instances), "ProofInvalid");
+        }
+    });
+}
+
+#[test]
+fn negated_points_are_refused_by_both() {
+    each(|verifier| {
+        for at in verifier.points() {
+            let mut proof = verifier.case.proof.clone();
+            // p − y, by adding p + 1 to the complement of y.
+            let y = &mut proof[at + 32..at + 64];
+            y.iter_mut().for_each(|byte| *byte = !*byte);
+            let mut next = P;
+            next[31] += 1;
+            add(y, &next);
+            assert_eq!(verifier.both_refuse(&proof, &verifier.case.instances), "ProofInvalid");
+        }
+    });
+}
+
+#[test]
+fn points_off_the_curve_are_refused_by_both() {
+    each(|verifier| {
+        for at in verifier.points() {
+            let mut proof = verifier.case.proof.clone();
+            proof[at + 63] ^= 1;
+            assert_eq!(verifier.both_refuse(&proof, &verifier.case.instances), "PointNotOnCurve");
+        }
+    });
+}
+
+#[test]
+fn a_coordinate_plus_the_modulus_is_refused_by_both() {
+    each(|verifier| {
+        for at in verifier.points() {
+            for at in [at, at + 32] {
+                let mut proof = verifier.case.proof.clone();
+                assert!(add(&mut proof[at..at + 32], &P));
+                assert_eq!(verifier.both_refuse(&proof, &verifier.case.instances), "PointNotOnCurve");
+            }
+        }
+    });
+}
+
+#[test]
+fn the_point_at_infinity_is_refused_by_both() {
+    each(|verifier| {
+        for at in verifier.points() {
+            let mut proof = verifier.case.proof.clone();
+            proof[at..at + 64].fill(0);
+            assert_eq!(verifier.both_refuse(&proof, &verifier.case.instances), "PointAtInfinity");
+        }
+    });
+}
+
+#[test]
+fn another_instance_is_refused_by_both() {
+    each(|verifier| {
+        for index in 0..verifier.case.instances.len() {
+            for difference in [Fr::ONE, -Fr::ONE] {
+                let mut instances = verifier.case.instances.clone();
+                instances[index] += difference;
+                let error = verifier.both_refuse(&verifier.case.proof, &instances);
+                let expected = ["ProofInvalid", "PointNotOnCurve", "AccumulatorNotCanonical"];
+                assert!(expected.contains(&error), "{error}");
+            }
+        }
+    });
+}
+
+#[test]
+fn an_instance_plus_the_modulus_is_refused() {
+    each(|verifier| {
+        let base = verifier.honest().len() - 32 * verifier.case.instances.len();
+        for index in 0..verifier.case.instances.len() {
+            let mut calldata = verifier.honest();
+            assert!(add(&mut calldata[base + 32 * index..base + 32 * index + 32], &R));
+            assert_eq!(verifier.refusal(&calldata), "InstanceNotCanonical");
+        }
+    });
+}
+
+#[test]
+fn a_wrong_hint_is_refused() {
+    each(|verifier| {
+        let honest = verifier.honest();
+        let at = honest.len() - 32 * (verifier.case.instances.len() + 2);
+        let hint = honest[at..at + 32].to_vec();
+        let mut wrong = vec![vec![0; 32], vec![0xff; 32], R.to_vec()];
+        let mut plus_modulus = hint.clone();
+        assert!(add(&mut plus_modulus, &R));
+        wrong.push(plus_modulus);
+        for bit in 0..256 {
+            let mut flipped = hint.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            wrong.push(flipped);
+        }
+        for hint in wrong {
+            let mut calldata = honest.clone();
+            calldata[at..at + 32].copy_from_slice(&hint);
+            assert_eq!(verifier.refusal(&calldata), "InverseHintWrong");
+        }
+    });
+}
+
+#[test]
+fn any_flipped_bit_of_the_calldata_is_refused() {
+    let mut rng = ChaCha20Rng::seed_from_u64(4);
+    let mut count: BTreeMap<&str, u32> = BTreeMap::new();
+    for verifier in verifiers() {
+        let honest = verifier.honest();
+        // Each byte of selector and offsets, then a bit in every word.
+        let prefix = (0..100).collect::<Vec<usize>>();
+        let words = (100..honest.len()).step_by(32).map(|at| at + (rng.next_u32() % 32) as usize);
+        for at in prefix.into_iter().chain(words.filter(|at| *at < honest.len()).collect::<Vec<_>>()) {
+            let mut calldata = honest.clone();
+            calldata[at] ^= 1 << (rng.next_u32() % 8);
+            *count.entry(verifier.refusal(&calldata)).or_default() += 1;
+        }
+    }
+    println!("{} calls with a flipped bit: {count:?}", count.values().sum::<u32>());
+    assert!(count["UnknownFunction"] >= 20 && count["BadEncoding"] >= 96 * 5);
+}
+
+#[test]
+fn calldata_of_another_length_is_refused() {
+    let verifier = verifier("Plonk");
+    let honest = verifier.honest();
+    for length in (4..honest.len()).step_by(7).chain([honest.len() - 1]) {
+        assert_eq!(verifier.refusal(&honest[..length]), "BadCalldataLength", "{length}");
+    }
+    for length in 0..4 {
+        assert_eq!(verifier.refusal(&honest[..length]), "UnknownFunction", "{length}");
+    }
+    for extra in [1, 31, 32, 1000] {
+        let longer = [honest.clone(), vec![0; extra]].concat();
+        assert_eq!(verifier.refusal(&longer), "BadCalldataLength");
+    }
+}
+
+#[test]
+fn a_second_encoding_of_the_same_statement_is_refused() {
+    let verifier = verifier("Plonk");
+    let honest = verifier.honest();
+    let n_instances = 32 * (verifier.case.instances.len() + 1);
+    // Instances before the proof: a decoder takes it, and everything has the same length.
+    let (head, tail) = honest.split_at(4 + 64);
+    let (proof, instances) = tail.split_at(tail.len() - n_instances);
+    let mut swapped = head.to_vec();
+    swapped[4 + 30..4 + 32].copy_from_slice(&((64 + n_instances) as u16).to_be_bytes());
+    swapped[36 + 30..36 + 32].copy_from_slice(&64u16.to_be_bytes());
+    swapped.extend([instances, proof].concat());
+    assert_eq!(swapped.len(), honest.len());
+    assert_eq!(verifier.refusal(&swapped), "BadEncoding");
+}
+
+#[test]
+fn a_proof_of_one_circuit_is_refused_by_the_verifier_of_another() {
+    let verifier = verifier("Accumulator");
+    let other = circuits::base();
+    let calldata = other.encoder().encode_calldata(&other.proof, &other.instances).expect("an encoding");
+    assert_eq!(verifier.refusal(&calldata), "BadCalldataLength");
+}
+
+#[test]
+fn a_false_accumulator_is_refused_although_the_proof_holds() {
+    // The circuit does not constrain its accumulator, so the proof itself holds for any.
+    let verifier = verifier("Accumulator");
+    for (name, case) in circuits::false_accumulators() {
+        assert_eq!(case.source(), verifier.case.source(), "the key is the same");
+        assert!(!case.native(&case.proof, &case.instances), "{name}");
+        let calldata = verifier.encoder.encode_calldata(&case.proof, &case.instances).expect("an encoding");
+        let error = verifier.refusal(&calldata);
+        let expected = match name {
+            "other point" | "swapped" => "ProofInvalid",
+            "off the curve" | "coordinate plus modulus" => "PointNotOnCurve",
+            "at infinity" => "PointAtInfinity",
+            _ => "AccumulatorNotCanonical",
+        };
+        assert_eq!(error, expected, "{name}");
+    }
+}

@@ -1,0 +1,90 @@
+//! solc and revm: a verifier in a chain of its own.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use revm::{
+    Context, ExecuteCommitEvm, ExecuteEvm, MainBuilder, MainContext,
+    context::{
+        TxEnv,
+        result::{ExecutionResult, Output},
+    },
+    database::InMemoryDB,
+    primitives::{Address, Bytes, TxKind},
+};
+use verifier_gen::compile::{Compiled, Optimizer, compile_with};
+
+/// The compiler that `cargo xtask setup` installs, or the one in `CAIRN_SOLC`.
+///
+/// Panics, saying what to run, if there is none: these tests can't be left out silently.
+pub fn solc() -> PathBuf {
+    if let Some(path) = std::env::var_os("CAIRN_SOLC") {
+        return path.into();
+    }
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let found = manifest.ancestors().map(|dir| dir.join(".cache/tools/bin/solc")).find(|path| path.exists());
+    found.expect("no solc: run `cargo xtask setup`, or set CAIRN_SOLC")
+}
+
+/// Compiles; one compiler at a time, it needs much memory.
+pub fn compile(source: &str, optimizer: Optimizer) -> Compiled {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock();
+    compile_with(&solc(), source, optimizer).expect("solc compiles what is generated")
+}
+
+/// What a call gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It returned.
+    Returned(Vec<u8>),
+    /// It reverted.
+    Reverted(Vec<u8>),
+    /// It stopped otherwise.
+    Halted(String),
+}
+
+/// A chain with one contract.
+pub struct Chain {
+    db: InMemoryDB,
+    contract: Address,
+}
+
+/// Gas of a call: what a node allows, more than any verification needs.
+const GAS: u64 = 16_000_000;
+
+impl Chain {
+    /// Deploys a contract.
+    pub fn deploy(creation: &[u8]) -> Self {
+        let mut evm = Context::mainnet()
+            .with_db(InMemoryDB::default())
+            .modify_cfg_chained(|cfg| cfg.limit_contract_code_size = Some(1 << 20))
+            .modify_cfg_chained(|cfg| cfg.limit_contract_initcode_size = Some(1 << 20))
+            .build_mainnet();
+        let tx = TxEnv::builder().kind(TxKind::Create).data(creation.to_vec().into()).gas_limit(GAS).build();
+        let result = evm.transact_commit(tx.expect("a transaction")).expect("deployment is executed");
+        let ExecutionResult::Success { output: Output::Create(_, Some(contract)), .. } = result else {
+            panic!("deployment failed: {result:?}")
+        };
+        Self { db: evm.ctx.journaled_state.database, contract }
+    }
+
+    /// Calls the contract; nothing is kept.
+    pub fn call(&self, data: &[u8]) -> Answer {
+        let mut evm = Context::mainnet().with_db(self.db.clone()).build_mainnet();
+        let tx = TxEnv::builder()
+            .caller(Address::with_last_byte(9))
+            .kind(TxKind::Call(self.contract))
+            .data(Bytes::copy_from_slice(data))
+            .gas_limit(GAS)
+            .build()
+            .expect("a transaction");
+        match evm.transact(tx).expect("the call is executed").result {
+            ExecutionResult::Success { output, .. } => Answer::Returned(output.into_data().to_vec()),
+            ExecutionResult::Revert { output, .. } => Answer::Reverted(output.to_vec()),
+            ExecutionResult::Halt { reason, .. } => Answer::Halted(format!("{reason:?}")),
+        }
+    }
+}
