@@ -55,24 +55,28 @@ pub struct Summand<'a> {
     pub sign: Factor,
 }
 
+/// The line through the last two points of a chain: `y = −(slope·run + sign·reference)`, where `run = x − x₀` and
+/// (x₀, sign·reference) is on the line.
+#[derive(Clone, Debug)]
+struct Line {
+    slope: Element,
+    run: Element,
+    reference: Element,
+    sign: Factor,
+}
+
 /// Ordinate of a running sum.
 #[derive(Clone, Debug)]
 enum Ordinate {
-    Known(Element),
-    /// `−(slope·run + sign·reference)`, with `run = x − x₀` and (x₀, sign·reference) on the line.
-    Line {
-        slope: Element,
-        run: Element,
-        reference: Element,
-        sign: Factor,
-    },
+    Known(Box<Element>),
+    Line(Box<Line>),
 }
 
 impl Ordinate {
     fn value(&self) -> Fq {
         match self {
             Self::Known(y) => y.value(),
-            Self::Line { slope, run, reference, sign } => -(slope.value() * run.value() + sign.of(reference.value())),
+            Self::Line(line) => -(line.slope.value() * line.run.value() + line.sign.of(line.reference.value())),
         }
     }
 }
@@ -86,7 +90,7 @@ pub struct Running {
 
 impl From<&Affine> for Running {
     fn from(point: &Affine) -> Self {
-        Self { x: point.x.clone(), y: Ordinate::Known(point.y.clone()) }
+        Self { x: point.x.clone(), y: Ordinate::Known(Box::new(point.y.clone())) }
     }
 }
 
@@ -122,15 +126,15 @@ impl<'a> CurveChip<'a> {
             Ordinate::Known(y) => {
                 self.fq.vanishes(ctx, &[(&slope, &across)], &[(Factor::Minus, y), (point.sign, point.y)]);
             }
-            Ordinate::Line { slope: last, run, reference, sign } => {
-                let products = [(&slope, &across), (last, run)];
-                self.fq.vanishes(ctx, &products, &[(*sign, reference), (point.sign, point.y)]);
+            Ordinate::Line(line) => {
+                let products = [(&slope, &across), (&line.slope, &line.run)];
+                self.fq.vanishes(ctx, &products, &[(line.sign, &line.reference), (point.sign, point.y)]);
             }
         }
         let x = self.third(ctx, &slope, &[(Factor::Minus, &sum.x), (Factor::Minus, point.x)]);
         let run = self.fq.difference(ctx, &x, point.x);
-        let y = Ordinate::Line { slope, run, reference: point.y.clone(), sign: point.sign };
-        Running { x, y }
+        let line = Line { slope, run, reference: point.y.clone(), sign: point.sign };
+        Running { x, y: Ordinate::Line(Box::new(line)) }
     }
 
     /// `2·point`; no point of the curve has y = 0 (`msm-double`).
@@ -143,17 +147,18 @@ impl<'a> CurveChip<'a> {
         self.fq.vanishes(ctx, &[(&slope, &twice), (&point.x, &thrice)], &[]);
         let x = self.third(ctx, &slope, &[(Factor::Times(-2), &point.x)]);
         let run = self.fq.difference(ctx, &x, &point.x);
-        let y = Ordinate::Line { slope, run, reference: point.y.clone(), sign: Factor::Plus };
-        Running { x, y }
+        let line = Line { slope, run, reference: point.y.clone(), sign: Factor::Plus };
+        Running { x, y: Ordinate::Line(Box::new(line)) }
     }
 
     /// Makes the ordinate an element.
     pub fn settle(&self, ctx: &mut Context<Fr>, sum: &Running) -> Affine {
         let y = match &sum.y {
-            Ordinate::Known(y) => y.clone(),
-            Ordinate::Line { slope, run, reference, sign } => {
+            Ordinate::Known(y) => Element::clone(y),
+            Ordinate::Line(line) => {
                 let y = self.fq.witness(ctx, sum.y.value());
-                self.fq.vanishes(ctx, &[(slope, run)], &[(*sign, reference), (Factor::Plus, &y)]);
+                let linear = [(line.sign, &line.reference), (Factor::Plus, &y)];
+                self.fq.vanishes(ctx, &[(&line.slope, &line.run)], &linear);
                 y
             }
         };

@@ -42,7 +42,11 @@ use crate::epoch::{ACCUMULATOR_LIMBS, EpochWitness, Profile, ProofInput, synthes
 use crate::error::AggregateError;
 use crate::statement::Witness;
 
-/// What, with the step key and the SRS, determines an epoch key.
+/// Counts the changes of the epoch circuit. Part of the name of a cached key, so that a key of an earlier circuit is not
+/// taken for one of this.
+pub const CIRCUIT_VERSION: u32 = 2;
+
+/// What, with the step key, the SRS and [`CIRCUIT_VERSION`], determines an epoch key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochShape {
     /// Steps per epoch, a power of two.

@@ -77,7 +77,8 @@ impl<'o> Home<'o> {
         let digest = from_fr(&step_key.digest()).to_string();
         let digest = digest.trim_start_matches("0x").chars().take(16).collect::<String>();
         let EpochShape { n_steps, n_chunks, k } = shape;
-        Ok(CacheKey::new(format!("epoch-{}-{digest}-n{n_steps}-c{n_chunks}-k{k}.{kind}", self.label))?)
+        let circuit = aggregator::keys::CIRCUIT_VERSION;
+        Ok(CacheKey::new(format!("epoch-{}-v{circuit}-{digest}-n{n_steps}-c{n_chunks}-k{k}.{kind}", self.label))?)
     }
 
     /// Epoch proving key, from the cache or generated and stored.

@@ -215,6 +215,8 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
     let is_new = aggregated["aggregate_ms"].as_array().is_some_and(|ms| ms.len() as u64 == STEPS / EPOCH);
     let aggregated = merge(&cache, "aggregated", aggregated, is_new)?;
 
+    check_epoch_key(&repo, &aggregated)?;
+
     say("generating, compiling and deploying the verifier");
     let solc = tools.bin_dir().join("solc");
     let sources = cache.join("verifier");
@@ -298,6 +300,24 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
         println!("every check held");
     }
     Ok(())
+}
+
+/// The key that the epochs were proved with is the committed one (`testdata/keys/keys.json`).
+fn check_epoch_key(repo: &Path, aggregated: &Value) -> anyhow::Result<()> {
+    let Some(got) = aggregated["epoch_key_digest"].as_str() else {
+        // Both epochs were there already, and no key was loaded.
+        return Ok(());
+    };
+    let path = repo.join("testdata/keys/keys.json");
+    let file = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let pinned: Value = serde_json::from_str(&file).with_context(|| format!("parse {}", path.display()))?;
+    let keys = pinned["epoch_keys"].as_array().into_iter().flatten();
+    let same_shape = |key: &&Value| key["n_steps"] == EPOCH && key["k"] == aggregated["aggregate_k"];
+    match keys.into_iter().find(same_shape).and_then(|key| key["digest"].as_str()) {
+        Some(expected) if expected == got => Ok(()),
+        Some(expected) => bail!("epoch key: {} says {expected}, got {got}", path.display()),
+        None => bail!("epoch key: {} has none of {EPOCH} steps", path.display()),
+    }
 }
 
 fn path_text(path: &Path) -> anyhow::Result<&str> {

@@ -30,18 +30,21 @@ use halo2_proofs::{
 use ledger::{EpochInstances, InstanceSlot, Rule};
 use rand::rngs::OsRng;
 
+use crate::keys::pinned_epoch;
 use crate::support::{Keyed, N, epoch, epoch_with, key, shape, srs};
 
 const RULE: Rule = Rule::AdamW;
-/// k of the epoch circuit.
-const EPOCH_K: u32 = 18;
+/// k of the circuits that are not proved.
+const MOCK_K: u32 = 18;
+/// k of the circuit that is: 3 + 1 columns.
+const EPOCH_K: u32 = 20;
 
 fn builder(stage: CircuitBuilderStage, witness: &EpochWitness) -> Result<BaseCircuitBuilder<Fr>, AggregateError> {
     let key = key(RULE);
     let protocol = step_protocol(&key.params, &key.vk)?;
     let mut builder = BaseCircuitBuilder::<Fr>::from_stage(stage)
-        .use_k(EPOCH_K as usize)
-        .use_lookup_bits(EPOCH_K as usize - 1)
+        .use_k(MOCK_K as usize)
+        .use_lookup_bits(MOCK_K as usize - 1)
         .use_instance_columns(1);
     synthesize(&mut builder, RULE, key.params.get_g()[0], &protocol, witness)?;
     Ok(builder)
@@ -199,7 +202,7 @@ fn failures(witness: &EpochWitness) -> Vec<VerifyFailure> {
     let mut builder = builder(CircuitBuilderStage::Mock, witness).expect("parses");
     let words: Vec<Fr> = builder.assigned_instances[0].iter().map(|x| *x.value()).collect();
     builder.calculate_params(Some(20));
-    let prover = MockProver::run(EPOCH_K, &builder, vec![words]).expect("synthesizes");
+    let prover = MockProver::run(MOCK_K, &builder, vec![words]).expect("synthesizes");
     let failures = prover.verify_par().err().unwrap_or_default();
     // This halo2's mock prover does not record which cells were assigned, so it reports all of them.
     failures.into_iter().filter(|f| !matches!(f, VerifyFailure::CellNotAssigned { .. })).collect()
@@ -262,7 +265,7 @@ fn statements_are_checked_before_the_circuit() {
     assert!(matches!(foreign, AggregateError::Claim(ClaimError::ForeignRun { .. })));
 }
 
-/// One key and one proof (some minutes and 4 GiB): the proof verifies, shows what the steps give, and is refused with
+/// One key and two proofs (some minutes and 5 GiB): the proof verifies, shows what the steps give, and is refused with
 /// any instance or any part of its bytes changed.
 #[test]
 fn epoch_end_to_end() {
@@ -273,6 +276,8 @@ fn epoch_end_to_end() {
     let pk = EpochProvingKey::generate(params, &steps.params, &steps.vk, &shape).expect("a key");
     let vk = pk.verifying_key();
     println!("{:?}", pk.stats());
+    let digest = circuits::convert::from_fr(&vk.digest()).to_string();
+    assert_eq!(digest, pinned_epoch(steps.vk.shape(), shape.n_steps, EPOCH_K), "the key is the pinned one");
 
     let input = epoch(RULE, 3, 1, 2);
     let expected = input.check().expect("honest");

@@ -1,6 +1,7 @@
 //! Integration tests of `aggregator`, one module for each property.
 
 mod epoch;
+mod keys;
 mod msm;
 mod poseidon;
 mod shplonk;

@@ -17,8 +17,8 @@ use rand::{Rng, SeedableRng, rngs::OsRng, rngs::StdRng};
 
 /// Parameters of one chunk.
 pub const N: usize = 5;
-/// k of the step circuit.
-pub const STEP_K: u32 = 10;
+/// k of the step circuit: limbs of 11 bits, so that a parameter has few rows and a proof few evaluations.
+pub const STEP_K: u32 = 12;
 
 /// A keyed step circuit.
 pub struct Keyed {
@@ -38,7 +38,7 @@ pub fn srs(k: u32) -> srs::Srs {
 
 /// The tiny shape of `rule` with `n` parameters.
 pub fn shape(rule: Rule, n: usize) -> StepShape {
-    StepShape::at(rule, n, STEP_K, 8).expect("the tiny shape exists")
+    StepShape::at(rule, n, STEP_K, 11).expect("the tiny shape exists")
 }
 
 impl Keyed {

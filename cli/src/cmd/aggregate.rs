@@ -6,6 +6,7 @@ use std::time::Instant;
 use aggregator::{EpochInput, StepInput};
 use anyhow::Context;
 use circuits::claim::verify_step;
+use circuits::convert::from_fr;
 use circuits::reference::PRODUCTS_START;
 use clap::Args;
 use ledger::{ChunkIndex, Policy, StepIndex};
@@ -38,6 +39,7 @@ struct Report {
     aggregate_k: Option<u32>,
     aggregate_columns: Option<usize>,
     aggregate_cells_per_step: Option<usize>,
+    epoch_key_digest: Option<String>,
     aggregate_peak_rss_bytes: u64,
     proof_bytes: Vec<usize>,
 }
@@ -99,6 +101,7 @@ impl Aggregate {
             aggregate_k: None,
             aggregate_columns: None,
             aggregate_cells_per_step: None,
+            epoch_key_digest: None,
             aggregate_peak_rss_bytes: 0,
             proof_bytes: Vec::new(),
         };
@@ -119,6 +122,7 @@ impl Aggregate {
                 report.aggregate_k = Some(shape.k);
                 report.aggregate_columns = Some(key.stats().columns);
                 report.aggregate_cells_per_step = Some(key.stats().cells / n_steps as usize);
+                report.epoch_key_digest = Some(from_fr(&key.verifying_key().digest()).to_string());
                 loaded = Some((n_steps, srs, key));
             }
             let Some((_, srs, epoch_key)) = &loaded else { unreachable!("loaded above") };
