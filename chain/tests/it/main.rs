@@ -7,4 +7,5 @@ mod deployment;
 mod faults;
 mod history;
 mod lineage;
+mod real_proof;
 mod reverts;

@@ -1,0 +1,152 @@
+//! Real epoch proofs on a real node: the vectors of `cargo xtask fixtures` are anchored, what differs from them is refused.
+//!
+//! The demo's contracts are deployed at the addresses that the run's id was made for. `contracts/test/RealProof.t.sol`
+//! goes through every word of instances and proof; here are one of each kind, through the client.
+
+use chain::{ChainError, DelaySecs, DeployPlan, EpochSubmission, InitCode, LogSteps, Outcome, Registration, Revert};
+use ledger::{Address, Digest, EpochIndex, FieldElement, Root, RunId, Salt, Selector, TreeSize};
+use serde_json::Value;
+
+use crate::support::{anvil::Anvil, refusal};
+
+struct Demo {
+    /// Kept for its life.
+    _anvil: Anvil,
+    writer: chain::Writer,
+    registry: Address,
+    contract: Address,
+    selector: Selector,
+    run: RunId,
+    epochs: Vec<EpochSubmission>,
+}
+
+fn parse<T: serde::de::DeserializeOwned>(value: &Value, key: &str) -> T {
+    serde_json::from_value(value[key].clone()).unwrap_or_else(|error| panic!("{key}: {error}"))
+}
+
+fn bytes(value: &Value, key: &str) -> Vec<u8> {
+    hex::decode(value[key].as_str().expect(key).trim_start_matches("0x")).expect(key)
+}
+
+fn submission(value: &Value, run: RunId, index: u64) -> EpochSubmission {
+    let proof = bytes(value, "proof");
+    let (limbs, proof) = proof.split_at(12 * 32);
+    let limbs: Vec<FieldElement> = limbs
+        .chunks_exact(32)
+        .map(|limb| FieldElement::from_be_bytes(limb.try_into().expect("32 bytes")).expect("a field element"))
+        .collect();
+    EpochSubmission {
+        run,
+        epoch: EpochIndex(index),
+        state_out: parse(value, "state_out"),
+        digests: parse(value, "digests"),
+        record_hashes: parse::<Vec<Digest>>(value, "record_hashes"),
+        accumulator: limbs.try_into().expect("twelve limbs"),
+        proof: proof.to_vec(),
+        root_after: parse::<Root>(value, "root_after"),
+    }
+}
+
+impl Demo {
+    async fn new() -> Self {
+        let text = include_str!("../../../testdata/anchor/demo.json");
+        let vectors: Value = serde_json::from_str(text).expect("the vectors parse");
+        let anvil = Anvil::start();
+        let writer = anvil.writer().await;
+        let plan = DeployPlan::new(writer.address(), writer.address(), DelaySecs(0), Salt([0; 32])).expect("artifacts");
+        let registry = writer.deploy(&plan.registry).await.expect("registry").address;
+        let contract = writer.deploy(&plan.anchor).await.expect("anchor").address;
+        assert_eq!(
+            contract,
+            parse::<Address>(&vectors, "contract"),
+            "run `cargo xtask demo` and `cargo xtask fixtures`"
+        );
+        let code = InitCode::verifier(bytes(&vectors, "verifier_code"), Salt([0; 32]));
+        let verifier = writer.deploy(&code).await.expect("verifier");
+        assert!(verifier.code_len < 24_576);
+        let selector: Selector = parse(&vectors, "selector");
+        writer.add_verifier(registry, selector, LogSteps(2), verifier.address).await.expect("added");
+        let registration = Registration {
+            salt: parse(&vectors, "salt"),
+            selector,
+            genesis_state: parse(&vectors, "genesis_state"),
+            policy_digest: parse(&vectors, "policy"),
+            parent: None,
+        };
+        let (run, _) = writer.register_run(contract, &registration).await.expect("registered").into_inner();
+        assert_eq!(run, parse::<RunId>(&vectors, "run"));
+        let submissions = vectors["submissions"].as_array().expect("submissions");
+        let epochs = submissions.iter().zip(0..).map(|(value, index)| submission(value, run, index)).collect();
+        Self { _anvil: anvil, writer, registry, contract, selector, run, epochs }
+    }
+
+    async fn refused(&self, submission: &EpochSubmission) -> Revert {
+        refusal(self.writer.anchor(self.contract, submission, 0).await)
+    }
+
+    async fn size(&self) -> (u64, TreeSize) {
+        let head = self.writer.client().head(self.contract, self.run).await.expect("a head").expect("registered");
+        (head.counter, head.size)
+    }
+}
+
+#[tokio::test]
+async fn real_epochs_are_anchored_and_nothing_else_is() {
+    let demo = Demo::new().await;
+    let honest = &demo.epochs[0];
+
+    let mut changed = honest.clone();
+    changed.digests.swap(0, 1);
+    let revert = demo.refused(&changed).await;
+    assert_eq!((revert.name(), revert.arg("reason")), (Some("ProofRejected"), Some("ProofInvalid()")), "{revert}");
+
+    let mut changed = honest.clone();
+    changed.proof[40] ^= 1;
+    let revert = demo.refused(&changed).await;
+    assert!(revert.arg("reason").is_some_and(|r| r.starts_with("PointNotOnCurve(")), "{revert}");
+
+    let mut changed = honest.clone();
+    changed.proof.pop();
+    let revert = demo.refused(&changed).await;
+    assert_eq!(revert.name(), Some("ProofRejected"), "{revert}");
+
+    let mut second_first = demo.epochs[1].clone();
+    second_first.epoch = EpochIndex(0);
+    let revert = demo.refused(&second_first).await;
+    assert_eq!(revert.arg("reason"), Some("ProofInvalid()"), "{revert}");
+    assert_eq!(demo.size().await, (0, TreeSize(0)));
+
+    for (epoch, steps) in demo.epochs.iter().zip([4, 8]) {
+        let anchor = demo.writer.anchor(demo.contract, epoch, 0).await.expect("a real proof").into_inner();
+        assert_eq!((anchor.root, anchor.size), (epoch.root_after, TreeSize(steps)));
+        let again = demo.writer.anchor(demo.contract, epoch, 0).await.expect("repeating is safe");
+        assert!(matches!(again, Outcome::Already(_)), "{again:?}");
+    }
+    assert_eq!(demo.size().await, (2, TreeSize(8)));
+
+    // A right proof of the first epoch, submitted as a third.
+    let mut replay = honest.clone();
+    replay.epoch = EpochIndex(2);
+    let revert = demo.refused(&replay).await;
+    assert_eq!(revert.arg("reason"), Some("ProofInvalid()"), "{revert}");
+    assert_eq!(demo.size().await, (2, TreeSize(8)), "counter and size stay");
+}
+
+/// The record hashes are the submitter's word: the contract takes them, the client sees that its log has another root.
+#[tokio::test]
+async fn record_hashes_in_another_order_are_noticed_by_whoever_has_the_log() {
+    let demo = Demo::new().await;
+    let mut changed = demo.epochs[0].clone();
+    changed.record_hashes.swap(0, 1);
+    demo.writer.anchor(demo.contract, &changed, 0).await.expect_err("another root than the log's");
+    let error = demo.writer.anchor(demo.contract, &demo.epochs[0], 0).await.expect_err("anchored otherwise");
+    assert!(matches!(error, ChainError::AnchoredOtherwise { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn frozen_family_takes_no_real_proof() {
+    let demo = Demo::new().await;
+    demo.writer.freeze(demo.registry, demo.selector).await.expect("frozen");
+    assert_eq!(demo.refused(&demo.epochs[0]).await.name(), Some("SelectorFrozen"));
+    assert_eq!(demo.size().await, (0, TreeSize(0)));
+}
