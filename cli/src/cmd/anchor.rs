@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use chain::{EpochSubmission, Outcome, Registration};
+use circuits::convert::to_fr;
 use clap::Args;
 use ledger::{Address, EpochIndex};
 use serde::Serialize;
 
-use crate::cmd::{Global, aggregate::open_writer, block_on, deploy::SignerArgs, deploy::selector};
+use crate::cmd::{Global, aggregate::open_writer, block_on, deploy::SignerArgs, deploy::selector, verifier};
+use crate::home::Home;
 use crate::output::{Output, failed};
 
 /// Register a run and anchor its aggregated epochs in order. Repeating it goes on where it stopped.
@@ -48,8 +50,9 @@ struct Report {
 
 impl Anchor {
     /// Runs the command.
-    pub fn run(self, _: &Global, out: &Output) -> anyhow::Result<()> {
-        let report = block_on(self.anchor(out))?;
+    pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
+        let home = global.home(out)?;
+        let report = block_on(self.anchor(&home, out))?;
         out.result(&report, |r| {
             format!(
                 "run {}: {} epochs, {} steps anchored{}",
@@ -61,7 +64,7 @@ impl Anchor {
         })
     }
 
-    async fn anchor(&self, out: &Output) -> anyhow::Result<Report> {
+    async fn anchor(&self, home: &Home<'_>, out: &Output) -> anyhow::Result<Report> {
         let (mut log, recovery) = open_writer(&self.dir)?;
         if !recovery.is_clean() {
             out.note(format!("repaired after an interruption: {recovery:?}"));
@@ -109,6 +112,8 @@ impl Anchor {
                 .ok_or_else(|| failed("epoch", format!("epoch {index} is longer than the log")))?
                 .to_vec();
             let proof = log.dir().epoch_proof(EpochIndex(index))?;
+            let instances: Vec<_> = epoch.instances().to_words().into_iter().map(to_fr).collect();
+            let proof = verifier::encoder(home, &run, epoch.n_steps() as usize)?.encode_proof(&proof, &instances)?;
             let submission = EpochSubmission::new(&epoch, record_hashes, proof);
             let outcome = writer.anchor(self.contract, &submission, self.from_block).await?;
             if matches!(outcome, Outcome::Already(_)) {

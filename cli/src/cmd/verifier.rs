@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use verifier_gen::{Compiled, VerifierSource};
+use verifier_gen::{Accumulator, Compiled, Encoder, VerifierSource};
 
 use crate::cmd::Global;
 use crate::home::Home;
@@ -39,6 +39,9 @@ struct Report {
     bytecode: Option<PathBuf>,
 }
 
+/// The accumulator comes first among an epoch's instances.
+const ACCUMULATOR: Accumulator = Accumulator::Limbs { first: 0 };
+
 /// Generates the verifier of a run's epochs of `n_steps`.
 pub fn generate(home: &Home<'_>, run: &ledger::RunDescription, n_steps: usize) -> anyhow::Result<VerifierSource> {
     let (step_srs, key) = step_key(home, run)?;
@@ -47,10 +50,17 @@ pub fn generate(home: &Home<'_>, run: &ledger::RunDescription, n_steps: usize) -
     let options = verifier_gen::Options {
         contract: "EpochVerifier",
         n_instances: epoch_key.n_instances(),
-        accumulator: verifier_gen::Accumulator::Limbs { first: 0 },
+        accumulator: ACCUMULATOR,
         command: &command,
     };
     Ok(verifier_gen::generate(srs.params(), epoch_key.inner(), &options)?)
+}
+
+/// The encoder of proofs for that verifier.
+pub fn encoder(home: &Home<'_>, run: &ledger::RunDescription, n_steps: usize) -> anyhow::Result<Encoder> {
+    let (step_srs, key) = step_key(home, run)?;
+    let (_, epoch_key) = home.epoch_verifying_key((&step_srs, &key), &epoch_shape(run, n_steps)?)?;
+    Ok(Encoder::new(epoch_key.inner(), epoch_key.n_instances(), ACCUMULATOR)?)
 }
 
 /// Compiles and says which compiler was used when it fails.
