@@ -7,7 +7,10 @@
 use std::rc::Rc;
 
 use halo2_proofs::{
-    halo2curves::bn256::{Bn256, Fq, Fr, G1Affine},
+    halo2curves::{
+        bn256::{Bn256, Fq, Fr, G1Affine},
+        ff::PrimeField,
+    },
     plonk::VerifyingKey,
     poly::{commitment::ParamsProver, kzg::commitment::ParamsKZG},
 };
@@ -44,5 +47,16 @@ pub fn generate(
     let instances = transcript.load_instances(vec![n_instances]);
     let proof = Verifier::read_proof(&deciding_key, &protocol, &instances, &mut transcript)?;
     Verifier::verify(&deciding_key, &protocol, &instances, &proof)?;
-    Ok(loader.solidity_code())
+    // The loader pins an older compiler than ours.
+    Ok(loader.solidity_code().replace("pragma solidity 0.8.19;", "pragma solidity ^0.8.19;"))
+}
+
+/// Calldata of the baseline: the instances, then halo2's proof.
+pub fn calldata(instances: &[Fr], proof: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(32 * instances.len() + proof.len());
+    for instance in instances {
+        out.extend(instance.to_repr().iter().rev());
+    }
+    out.extend(proof);
+    out
 }

@@ -422,7 +422,7 @@ pub fn false_accumulators() -> Vec<(&'static str, Case)> {
     let two_80 = Fr::from(1 << 40).square();
     let modulus = |limbs: &mut [Fr]| {
         // p − 1 in limbs, and 1.
-        let of_p = super::circuits::limbs(&G1Affine { x: -Fq::ONE, y: Fq::ZERO });
+        let of_p = self::limbs(&G1Affine { x: -Fq::ONE, y: Fq::ZERO });
         for (limb, add) in limbs[..3].iter_mut().zip(&of_p) {
             *limb += add;
         }

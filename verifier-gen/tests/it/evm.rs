@@ -56,8 +56,8 @@ pub struct Chain {
 const GAS: u64 = 16_000_000;
 
 impl Chain {
-    /// Deploys a contract.
-    pub fn deploy(creation: &[u8]) -> Self {
+    /// Deploys a contract of any size; also gives the gas of that.
+    pub fn deploy(creation: &[u8]) -> (Self, u64) {
         let mut evm = Context::mainnet()
             .with_db(InMemoryDB::default())
             .modify_cfg_chained(|cfg| cfg.limit_contract_code_size = Some(1 << 20))
@@ -65,14 +65,20 @@ impl Chain {
             .build_mainnet();
         let tx = TxEnv::builder().kind(TxKind::Create).data(creation.to_vec().into()).gas_limit(GAS).build();
         let result = evm.transact_commit(tx.expect("a transaction")).expect("deployment is executed");
+        let gas = result.tx_gas_used();
         let ExecutionResult::Success { output: Output::Create(_, Some(contract)), .. } = result else {
             panic!("deployment failed: {result:?}")
         };
-        Self { db: evm.ctx.journaled_state.database, contract }
+        (Self { db: evm.ctx.journaled_state.database, contract }, gas)
     }
 
     /// Calls the contract; nothing is kept.
     pub fn call(&self, data: &[u8]) -> Answer {
+        self.call_measured(data).0
+    }
+
+    /// Calls the contract; also gives the gas of the transaction.
+    pub fn call_measured(&self, data: &[u8]) -> (Answer, u64) {
         let mut evm = Context::mainnet().with_db(self.db.clone()).build_mainnet();
         let tx = TxEnv::builder()
             .caller(Address::with_last_byte(9))
@@ -81,10 +87,13 @@ impl Chain {
             .gas_limit(GAS)
             .build()
             .expect("a transaction");
-        match evm.transact(tx).expect("the call is executed").result {
+        let result = evm.transact(tx).expect("the call is executed").result;
+        let gas = result.tx_gas_used();
+        let answer = match result {
             ExecutionResult::Success { output, .. } => Answer::Returned(output.into_data().to_vec()),
             ExecutionResult::Revert { output, .. } => Answer::Reverted(output.to_vec()),
             ExecutionResult::Halt { reason, .. } => Answer::Halted(format!("{reason:?}")),
-        }
+        };
+        (answer, gas)
     }
 }
