@@ -68,15 +68,15 @@ contract RealProof is TestBase {
     function test_stateAfterAndDigests_areBound() public {
         IRunAnchor.AnchorInput memory input = submission(1);
         input.stateOut = addmod(input.stateOut, 1, R);
-        assertEq(refused(run, 1, input), IEpochVerifier.ProofInvalid.selector, "state after");
+        assertWrongProof(refused(run, 1, input), "state after");
         for (uint256 i = 0; i < 4; ++i) {
             input = submission(1);
             input.digests[i] = addmod(input.digests[i], 1, R);
-            assertEq(refused(run, 1, input), IEpochVerifier.ProofInvalid.selector, "digest");
+            assertWrongProof(refused(run, 1, input), "digest");
         }
         input = submission(1);
         (input.digests[0], input.digests[1]) = (input.digests[1], input.digests[0]);
-        assertEq(refused(run, 1, input), IEpochVerifier.ProofInvalid.selector, "digests swapped");
+        assertWrongProof(refused(run, 1, input), "digests swapped");
     }
 
     /// @dev Limbs are the verifier's only instances that the submitter chooses: a changed one is no point of the curve.
@@ -86,7 +86,7 @@ contract RealProof is TestBase {
             input.proof[32 * i + 31] ^= 0x01;
             bytes4 reason = refused(run, 1, input);
             assertTrue(
-                reason == IEpochVerifier.PointNotOnCurve.selector || reason == IEpochVerifier.ProofInvalid.selector,
+                reason == IEpochVerifier.PointNotOnCurve.selector || reason == IEpochVerifier.InverseHintWrong.selector,
                 "limb"
             );
         }
@@ -96,46 +96,46 @@ contract RealProof is TestBase {
         for (uint256 i = 0; i < 32 * LIMBS; ++i) {
             first.proof[i] = second[i];
         }
-        assertEq(refused(run, 1, first), IEpochVerifier.ProofInvalid.selector, "accumulator of another proof");
+        assertWrongProof(refused(run, 1, first), "accumulator of another proof");
     }
 
     function test_runStepFreshStateAndPolicy_areBound() public {
         IRunAnchor.AnchorInput memory input = submission(1);
         RunId foreign = register(keccak256("another run"), selector, genesis, policy);
-        assertEq(refused(foreign, 1, input), IEpochVerifier.ProofInvalid.selector, "run");
+        assertWrongProof(refused(foreign, 1, input), "run");
         RunId state = register(keccak256("another state"), selector, addmod(genesis, 1, R), policy);
-        assertEq(refused(state, 1, input), IEpochVerifier.ProofInvalid.selector, "state before");
+        assertWrongProof(refused(state, 1, input), "state before");
         RunId rules = register(keccak256("another policy"), selector, genesis, addmod(policy, 1, R));
-        assertEq(refused(rules, 1, input), IEpochVerifier.ProofInvalid.selector, "policy");
+        assertWrongProof(refused(rules, 1, input), "policy");
         // The second epoch's proof is for step 4 and not fresh.
-        assertEq(refused(run, 1, submission(2)), IEpochVerifier.ProofInvalid.selector, "skipped epoch");
+        assertWrongProof(refused(run, 1, submission(2)), "skipped epoch");
         anchorEpoch(1);
-        assertEq(refused(run, 2, input), IEpochVerifier.ProofInvalid.selector, "first epoch again as the second");
+        assertWrongProof(refused(run, 2, input), "first epoch again as the second");
     }
 
     /// @dev A child run starts where its parent ended, but a fresh start is not what it may show.
     function test_freshFlag_isTheContracts() public {
         vm.prank(owner);
         RunId parent = anchor.registerRun(keccak256("parent"), selector, genesis, policy, NONE);
-        assertEq(refused(parent, 1, submission(1)), IEpochVerifier.ProofInvalid.selector, "another run's fresh start");
+        assertWrongProof(refused(parent, 1, submission(1)), "another run's fresh start");
         anchorEpoch(1);
         vm.prank(owner);
         anchor.finalize(run);
         uint256 state = anchor.head(run).state;
         vm.prank(owner);
         RunId child = anchor.registerRun(keccak256("child"), selector, state, policy, run);
-        assertEq(refused(child, 1, submission(2)), IEpochVerifier.ProofInvalid.selector, "parent's steps in the child");
+        assertWrongProof(refused(child, 1, submission(2)), "parent's steps in the child");
     }
 
     function test_anotherChainOrContract_isRefused() public {
         vm.chainId(1);
         RunId elsewhere = register(salt, selector, genesis, policy);
-        assertEq(refused(elsewhere, 1, submission(1)), IEpochVerifier.ProofInvalid.selector, "another chain");
+        assertWrongProof(refused(elsewhere, 1, submission(1)), "another chain");
         vm.chainId(vm.parseJsonUint(json, ".chain_id"));
         RunAnchor original = anchor;
         anchor = new RunAnchor(address(registry));
         RunId copy = register(salt, selector, genesis, policy);
-        assertEq(refused(copy, 1, submission(1)), IEpochVerifier.ProofInvalid.selector, "another contract");
+        assertWrongProof(refused(copy, 1, submission(1)), "another contract");
         anchor = original;
     }
 
@@ -156,7 +156,7 @@ contract RealProof is TestBase {
         IRunAnchor.AnchorInput memory input = submission(1);
         bytes memory honest = input.proof;
         input.proof = bytes.concat(honest, bytes32(0));
-        assertEq(refused(run, 1, input), IEpochVerifier.BadCalldataLength.selector, "a word too many");
+        assertSelector(refused(run, 1, input), IEpochVerifier.BadCalldataLength.selector, "a word too many");
         input.proof = bytes.concat(honest, hex"00");
         assertTrue(refused(run, 1, input) != 0, "a byte too many");
         bytes memory cut = new bytes(honest.length - 1);
@@ -180,7 +180,7 @@ contract RealProof is TestBase {
         IRunAnchor.AnchorInput memory input = submission(1);
         input.digests[3] += R;
         bytes memory answer = failure(run, 1, input);
-        assertEq(bytes4(answer), IRunAnchor.NotCanonical.selector, "by the anchor");
+        assertSelector(bytes4(answer), IRunAnchor.NotCanonical.selector, "by the anchor");
         bytes memory data = verifierCall(1);
         uint256 last;
         assembly ("memory-safe") {
@@ -203,8 +203,8 @@ contract RealProof is TestBase {
 
     function test_replayAndGap_areRefused() public {
         anchorEpoch(1);
-        assertEq(bytes4(failure(run, 1, submission(1))), IRunAnchor.EpochNotNext.selector, "replay");
-        assertEq(bytes4(failure(run, 3, submission(2))), IRunAnchor.EpochNotNext.selector, "gap");
+        assertSelector(bytes4(failure(run, 1, submission(1))), IRunAnchor.EpochNotNext.selector, "replay");
+        assertSelector(bytes4(failure(run, 3, submission(2))), IRunAnchor.EpochNotNext.selector, "gap");
         IRunAnchor.Head memory head = anchor.head(run);
         assertTrue(head.epoch == 1 && head.steps == 4, "counter and size stay");
         anchorEpoch(2);
@@ -215,11 +215,11 @@ contract RealProof is TestBase {
         (bool ok, bytes memory answer) = address(anchor).call(abi.encodeCall(RunAnchor.anchor, (run, 1, input)));
         assertTrue(!ok && bytes4(answer) == IRunAnchor.NotSubmitter.selector, "stranger");
         RunId other = register(keccak256("no verifier"), 0xdeadbeef, genesis, policy);
-        assertEq(
+        assertSelector(
             bytes4(failure(other, 1, input)), IVerifierRegistry.VerifierMissing.selector, "selector without verifier"
         );
         registry.freeze(selector);
-        assertEq(bytes4(failure(run, 1, input)), IVerifierRegistry.SelectorFrozen.selector, "frozen");
+        assertSelector(bytes4(failure(run, 1, input)), IVerifierRegistry.SelectorFrozen.selector, "frozen");
     }
 
     function anchorEpoch(uint64 epoch) private {
@@ -245,13 +245,21 @@ contract RealProof is TestBase {
     /// @dev The submission is rejected for its proof; the selector of the verifier's error.
     function refused(RunId id, uint64 epoch, IRunAnchor.AnchorInput memory input) private returns (bytes4) {
         bytes memory answer = failure(id, epoch, input);
-        assertEq(bytes4(answer), IRunAnchor.ProofRejected.selector, "proof rejected");
+        assertSelector(bytes4(answer), IRunAnchor.ProofRejected.selector, "proof rejected");
         bytes memory arguments = new bytes(answer.length - 4);
         for (uint256 i = 0; i < arguments.length; ++i) {
             arguments[i] = answer[4 + i];
         }
         (,,, bytes memory reason) = abi.decode(arguments, (uint256, uint64, address, bytes));
         return bytes4(reason);
+    }
+
+    /// @dev Other instances give other challenges, so the hint that came with the proof is the first thing that is wrong.
+    /// With the hint made anew the pairing fails: `verifier-gen/tests/it/differential.rs`, for every word.
+    function assertWrongProof(bytes4 reason, string memory what) private pure {
+        assertTrue(
+            reason == IEpochVerifier.InverseHintWrong.selector || reason == IEpochVerifier.ProofInvalid.selector, what
+        );
     }
 
     function submission(uint64 epoch) private view returns (IRunAnchor.AnchorInput memory input) {

@@ -90,6 +90,12 @@ impl Demo {
     }
 }
 
+/// The verifier refused the proof: with other instances the hint that came with it is the first thing that is wrong.
+fn is_wrong_proof(revert: &Revert) -> bool {
+    revert.name() == Some("ProofRejected")
+        && revert.arg("reason").is_some_and(|r| r.starts_with("InverseHintWrong(") || r == "ProofInvalid()")
+}
+
 #[tokio::test]
 async fn real_epochs_are_anchored_and_nothing_else_is() {
     let demo = Demo::new().await;
@@ -98,12 +104,12 @@ async fn real_epochs_are_anchored_and_nothing_else_is() {
     let mut changed = honest.clone();
     changed.digests.swap(0, 1);
     let revert = demo.refused(&changed).await;
-    assert_eq!((revert.name(), revert.arg("reason")), (Some("ProofRejected"), Some("ProofInvalid()")), "{revert}");
+    assert!(is_wrong_proof(&revert), "{revert}");
 
     let mut changed = honest.clone();
     changed.proof[40] ^= 1;
     let revert = demo.refused(&changed).await;
-    assert!(revert.arg("reason").is_some_and(|r| r.starts_with("PointNotOnCurve(")), "{revert}");
+    assert!(is_wrong_proof(&revert), "{revert}");
 
     let mut changed = honest.clone();
     changed.proof.pop();
@@ -113,7 +119,7 @@ async fn real_epochs_are_anchored_and_nothing_else_is() {
     let mut second_first = demo.epochs[1].clone();
     second_first.epoch = EpochIndex(0);
     let revert = demo.refused(&second_first).await;
-    assert_eq!(revert.arg("reason"), Some("ProofInvalid()"), "{revert}");
+    assert!(is_wrong_proof(&revert), "{revert}");
     assert_eq!(demo.size().await, (0, TreeSize(0)));
 
     for (epoch, steps) in demo.epochs.iter().zip([4, 8]) {
@@ -128,7 +134,7 @@ async fn real_epochs_are_anchored_and_nothing_else_is() {
     let mut replay = honest.clone();
     replay.epoch = EpochIndex(2);
     let revert = demo.refused(&replay).await;
-    assert_eq!(revert.arg("reason"), Some("ProofInvalid()"), "{revert}");
+    assert!(is_wrong_proof(&revert), "{revert}");
     assert_eq!(demo.size().await, (2, TreeSize(8)), "counter and size stay");
 }
 

@@ -15,7 +15,7 @@ abstract contract TestBase {
         if (got != expected) revert NotEqual(what, bytes32(expected), bytes32(got));
     }
 
-    function assertEq(bytes4 got, bytes4 expected, string memory what) internal pure {
+    function assertSelector(bytes4 got, bytes4 expected, string memory what) internal pure {
         if (got != expected) revert NotEqual(what, expected, got);
     }
 
