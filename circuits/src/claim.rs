@@ -241,6 +241,22 @@ pub fn check_start(rule: Rule, s: &StepStatement) -> Result<(), ClaimError> {
     check_schedule(rule, PRODUCTS_START, s)
 }
 
+/// Checks the start of a run with a parent: step 0, flag not set, schedule from the products of the parent's final state.
+///
+/// That the products and the input commitments are that state's is for the caller: `digest::state_digest` of both is the
+/// run's genesis state.
+///
+/// Errors: [`ClaimError::StepGap`], [`ClaimError::Fresh`], [`ClaimError::Schedule`], [`ClaimError::Range`].
+pub fn check_child_start(rule: Rule, products: (u64, u64), s: &StepStatement) -> Result<(), ClaimError> {
+    if s.step != StepIndex(0) {
+        return Err(ClaimError::StepGap { expected: StepIndex(0), got: s.step });
+    }
+    if s.fresh {
+        return Err(ClaimError::Fresh { step: s.step, expected: false, got: true });
+    }
+    check_schedule(rule, products, s)
+}
+
 /// Verifies the proofs of one step under the policy's step key.
 ///
 /// Errors: [`ClaimError::StepKey`], [`ClaimError::ChunkCount`], [`ClaimError::Commitment`], [`ClaimError::Proof`], and those

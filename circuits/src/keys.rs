@@ -2,7 +2,10 @@
 
 use halo2_proofs::{
     halo2curves::bn256::{Bn256, Fr, G1Affine},
-    plonk::{Error as PlonkError, ProvingKey, VerifyingKey, create_proof, keygen_pk, keygen_vk, verify_proof},
+    plonk::{
+        ConstraintSystem, Error as PlonkError, ProvingKey, VerifyingKey, create_proof, keygen_pk, keygen_vk,
+        verify_proof,
+    },
     poly::{
         commitment::Params as _,
         kzg::{
@@ -25,7 +28,7 @@ use crate::step::gate::N_INSTANCES;
 use crate::step::shape::{ShapeError, StepShape};
 use crate::step::witness::StepWitness;
 
-/// Unconstrained rows that must remain beyond all openings of a linked column in its two proofs.
+/// Unconstrained rows that must remain beyond all openings of a linked column in all its proofs.
 pub const LINK_MARGIN: usize = 2;
 
 /// Failures around keys and proofs of the step circuit.
@@ -92,17 +95,26 @@ fn check_srs(params: &ParamsKZG<Bn256>, shape: &StepShape) -> Result<(), StepErr
     Ok(())
 }
 
-/// Checks that the blinding rows of linked columns outnumber all their openings (spec `commitment`, "Counting").
+/// Openings of a linked column that is `state_out` in one proof and `state_in` in `successors` proofs.
 ///
-/// Each of the two proofs evaluates a state column at three rotations and once more inside the multi-opening; the
-/// shared commitment counts once.
+/// A proof evaluates a state column at every rotation it is queried at and once more inside the multi-opening; the
+/// shared commitment counts once (spec `commitment`, "Counting").
+fn openings(cs: &ConstraintSystem<Fr>, successors: usize) -> usize {
+    let in_proof = |column: usize| cs.advice_queries().iter().filter(|(c, _)| c.index() == column).count() + 1;
+    successors * in_proof(0) + in_proof(1) + 1
+}
+
+/// Most proofs that may start from one state.
+fn max_successors(cs: &ConstraintSystem<Fr>) -> usize {
+    let rows = cs.blinding_factors();
+    (1..=rows).take_while(|&n| openings(cs, n) + LINK_MARGIN <= rows).last().unwrap_or(0)
+}
+
+/// Checks that the blinding rows of linked columns outnumber the openings of a state that one step starts from.
 fn check_blinding(vk: &VerifyingKey<G1Affine>) -> Result<(), StepError> {
     let cs = vk.cs();
-    let rotations = |column: usize| cs.advice_queries().iter().filter(|(c, _)| c.index() == column).count();
-    let openings = (0..2).map(|column| rotations(column) + 1).sum::<usize>() + 1;
-    let rows = cs.blinding_factors();
-    if rows < openings + LINK_MARGIN {
-        return Err(StepError::Blinding { rows, openings });
+    if max_successors(cs) == 0 {
+        return Err(StepError::Blinding { rows: cs.blinding_factors(), openings: openings(cs, 1) });
     }
     Ok(())
 }
@@ -144,6 +156,17 @@ impl StepVerifyingKey {
     /// Blinding rows of each advice column, the unusable row included.
     pub fn blinding_rows(&self) -> usize {
         self.vk.cs().blinding_factors() + 1
+    }
+
+    /// Most child runs that may start from a run's final state, so that the unconstrained random rows of its column still
+    /// outnumber all openings by [`LINK_MARGIN`]: the state is opened in the parent's last proof and in each child's first.
+    pub fn max_children(&self) -> usize {
+        max_successors(self.vk.cs())
+    }
+
+    /// Openings of a final state's column with `n_children` children, the commitment included.
+    pub fn state_openings(&self, n_children: usize) -> usize {
+        openings(self.vk.cs(), n_children)
     }
 
     /// Verifies one step proof.

@@ -6,7 +6,7 @@ use ledger::Rule;
 use prover::{
     data::{FeatureMax, LabelledData, Seed},
     train::{
-        GradientScale, HyperValues, Mlp, TrainConfig,
+        GradientScale, HyperValues, LrSchedule, Mlp, TrainConfig,
         fidelity::{Signs, compare, small_gradients},
     },
 };
@@ -20,7 +20,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for lr in [0.001, 0.003, 0.01] {
             let hyper = HyperValues::adam(lr).quantize(Rule::AdamW, gradient_scale)?;
             let (model, seed) = (model.clone(), Seed(1));
-            let config = TrainConfig { model, rule: Rule::AdamW, hyper, gradient_scale, batch_size: 32, seed };
+            let config = TrainConfig {
+                model,
+                rule: Rule::AdamW,
+                hyper,
+                lr_schedule: LrSchedule::CONSTANT,
+                gradient_scale,
+                batch_size: 32,
+                seed,
+            };
             println!("scale {factor}, lr {lr}: {:?}", compare(&config, &data, 1000)?);
         }
         let hyper = HyperValues::adam(0.001).quantize(Rule::AdamW, gradient_scale)?;

@@ -3,12 +3,14 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`step`] | proving one step, chunk by chunk, linked to its neighbours |
+//! | [`lineage`] | runs that start from another's final state |
 //! | [`data`] | labelled data, split, order of batches |
 //! | [`train`] | the reference trainer and its fidelity to float64 Adam |
 //! | [`state_file`] | bytes of a private optimizer state |
 //! | [`weights`] | weights as safetensors, openings |
 
 pub mod data;
+pub mod lineage;
 pub mod state_file;
 pub mod step;
 pub mod train;

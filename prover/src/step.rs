@@ -1,5 +1,7 @@
 //! Proving one optimizer step: all its chunks, linked to the states before and after.
 
+use std::time::{Duration, Instant};
+
 use circuits::claim::{ClaimError, chunk_instances, verify_step};
 use circuits::keys::{StepError, StepProvingKey, StepVerifyingKey};
 use circuits::linked::{RunSecret, StateSeed};
@@ -15,6 +17,16 @@ use rand_core::OsRng;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProveError {
+    /// The learning rate is above the policy's; raised before any proving starts.
+    #[error("step {step}: learning rate {got} is above the policy's maximum {max}")]
+    LearningRate {
+        /// The step.
+        step: StepIndex,
+        /// Maximum, raw Q32.
+        max: u64,
+        /// Rate of the step, raw Q32.
+        got: u64,
+    },
     /// The update has no place in the number format; raised before any proving starts.
     #[error("step {step}: {source}")]
     Range {
@@ -93,6 +105,8 @@ pub struct ProvedStep {
     pub state_out: FieldElement,
     /// The state after the step.
     pub next: State,
+    /// Time that the verification of all chunks took.
+    pub verify: Duration,
 }
 
 /// Proves the steps of one run.
@@ -152,6 +166,9 @@ impl<'a> StepProver<'a> {
         gradient: &[i64],
         on_chunk: &mut dyn FnMut(usize, usize),
     ) -> Result<ProvedStep, ProveError> {
+        if hyper.lr > self.policy.lr_max {
+            return Err(ProveError::LearningRate { step, max: self.policy.lr_max, got: hyper.lr });
+        }
         let rule = self.policy.rule;
         let fresh = step == StepIndex(0) && !self.has_parent;
         let (next, schedule) =
@@ -177,8 +194,10 @@ impl<'a> StepProver<'a> {
             proofs.push(proof);
             on_chunk(proofs.len(), n_chunks);
         }
+        let start = Instant::now();
         verify_step(&self.verifying_key, self.params, &self.policy, &statement, &proofs)?;
+        let verify = start.elapsed();
         let state_out = circuits::digest::state_after(&statement)?;
-        Ok(ProvedStep { statement, proofs, state_out, next })
+        Ok(ProvedStep { statement, proofs, state_out, next, verify })
     }
 }

@@ -7,6 +7,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | `model` | the perceptron, its gradient, quantization |
+//! | `lr` | learning-rate schedules |
 //! | [`fidelity`] | how far the integer update is from float64 Adam |
 
 use circuits::reference::{RangeError, State};
@@ -15,8 +16,10 @@ use ledger::{Hyper, Layout, Rule, Schedule, StepIndex};
 use crate::data::{LabelledData, Seed, Split, batch};
 
 pub mod fidelity;
+mod lr;
 mod model;
 
+pub use lr::{Decay, LrSchedule};
 pub use model::{LossGradient, Mlp, UNIT, dequantize, quantize};
 
 /// Why training stopped or cannot begin.
@@ -78,6 +81,14 @@ pub enum TrainError {
     GradientScale {
         /// Logarithm found.
         got: u32,
+    },
+    /// The warm-up does not fit in the schedule.
+    #[error("warm-up of {got} steps: expected fewer than the {horizon} steps of the schedule, and these at most 2^52")]
+    Warmup {
+        /// Steps of the schedule.
+        horizon: u64,
+        /// Steps of the warm-up.
+        got: u64,
     },
     /// A comparison with float64 Adam was asked for another rule.
     #[error("expected rule AdamW, got {got:?}")]
@@ -165,8 +176,11 @@ pub struct TrainConfig {
     pub model: Mlp,
     /// Update rule.
     pub rule: Rule,
-    /// Hyper-parameters of every step, for gradients scaled by `gradient_scale` ([`HyperValues::quantize`]).
+    /// Hyper-parameters, for gradients scaled by `gradient_scale` ([`HyperValues::quantize`]).
+    /// Its learning rate is the schedule's peak.
     pub hyper: Hyper,
+    /// The learning rate of each step.
+    pub lr_schedule: LrSchedule,
     /// Factor of the loss.
     pub gradient_scale: GradientScale,
     /// Rows per step.
@@ -321,7 +335,8 @@ impl<'d> Trainer<'d> {
             TrainError::GradientRange { step, tensor, index, value }
         })?;
         let fresh = step == StepIndex(0) && self.lineage == Lineage::Fresh;
-        let TrainConfig { rule, hyper, .. } = self.config;
+        let TrainConfig { rule, hyper: peak, lr_schedule, .. } = self.config;
+        let hyper = Hyper { lr: lr_schedule.at(peak.lr, step), ..peak };
         let (after, schedule) = self.state.step(rule, fresh, &hyper, &gradient).map_err(|e| self.explain(step, e))?;
         let before = std::mem::replace(&mut self.state, after.clone());
         self.step = StepIndex(step.0 + 1);

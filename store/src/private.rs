@@ -140,14 +140,7 @@ impl PrivateDir {
     ///
     /// **Errors**: [`PrivateError::TooOpen`], [`PrivateError::SecretLength`], [`PrivateError::Io`].
     pub fn secret(&self) -> Result<Option<RunSecret>, PrivateError> {
-        let path = self.root.join("secret");
-        let bytes = match self.read(&path, SECRET_BYTES as u64 + 1) {
-            Err(PrivateError::Missing { .. }) => return Ok(None),
-            bytes => bytes?,
-        };
-        let got = bytes.len();
-        let secret: [u8; SECRET_BYTES] = bytes[..].try_into().map_err(|_| PrivateError::SecretLength { path, got })?;
-        Ok(Some(RunSecret::new(secret)))
+        self.read_secret("secret")
     }
 
     /// Stores the run's secret, once.
@@ -198,6 +191,54 @@ impl PrivateDir {
         fs::remove_file(&path).map_err(failed("remove", &path))
     }
 
+    /// Runs that were recorded as children of the state *before* `step`, in order.
+    ///
+    /// **Errors**: [`PrivateError::Io`].
+    pub fn children(&self, step: StepIndex) -> Result<Vec<RunId>, PrivateError> {
+        let prefix = child_prefix(step);
+        let mut children = Vec::new();
+        for entry in fs::read_dir(&self.root).map_err(failed("list", &self.root))? {
+            let name = entry.map_err(failed("list", &self.root))?.file_name();
+            let name = name.to_string_lossy();
+            children.extend(name.strip_prefix(&prefix).and_then(|run| run.parse::<RunId>().ok()));
+        }
+        children.sort();
+        Ok(children)
+    }
+
+    /// Records `child` as starting from the state *before* `step`; on disk when this returns. Recording it again changes
+    /// nothing. The caller holds the run's writer lock between counting and recording.
+    ///
+    /// **Errors**: [`PrivateError::Io`].
+    pub fn add_child(&self, step: StepIndex, child: RunId) -> Result<(), PrivateError> {
+        self.write(&self.root.join(format!("{}{child}", child_prefix(step))), b"")
+    }
+
+    /// Blinding seed of state 0 of a child run, which is the parent's; none in a run without parent.
+    ///
+    /// **Errors**: [`PrivateError::TooOpen`], [`PrivateError::SecretLength`], [`PrivateError::Io`].
+    pub fn genesis_seed(&self) -> Result<Option<RunSecret>, PrivateError> {
+        self.read_secret("genesis_seed")
+    }
+
+    /// Stores the blinding seed of state 0 of a child run.
+    ///
+    /// **Errors**: [`PrivateError::Io`].
+    pub fn write_genesis_seed(&self, seed: &RunSecret) -> Result<(), PrivateError> {
+        self.write(&self.root.join("genesis_seed"), seed.expose())
+    }
+
+    fn read_secret(&self, name: &str) -> Result<Option<RunSecret>, PrivateError> {
+        let path = self.root.join(name);
+        let bytes = match self.read(&path, SECRET_BYTES as u64 + 1) {
+            Err(PrivateError::Missing { .. }) => return Ok(None),
+            bytes => bytes?,
+        };
+        let got = bytes.len();
+        let secret: [u8; SECRET_BYTES] = bytes[..].try_into().map_err(|_| PrivateError::SecretLength { path, got })?;
+        Ok(Some(RunSecret::new(secret)))
+    }
+
     fn state_path(&self, step: StepIndex) -> PathBuf {
         self.root.join(format!("state_{:06}.bin", step.0))
     }
@@ -230,6 +271,10 @@ impl PrivateDir {
         fs::rename(&temporary, path).map_err(failed("rename", path))?;
         sync_parent(path).map_err(failed("write", path))
     }
+}
+
+fn child_prefix(step: StepIndex) -> String {
+    format!("child_{:06}_", step.0)
 }
 
 fn create_dir(path: &Path) -> Result<(), PrivateError> {

@@ -4,7 +4,7 @@ use circuits::claim::{
     ClaimError, check_follows, check_policy, check_schedule, check_start, chunk_instances, constants, verify_step,
 };
 use circuits::convert::{from_fr, to_fr};
-use circuits::keys::StepError;
+use circuits::keys::{LINK_MARGIN, StepError};
 use circuits::linked::{RunSecret, StateSeed};
 use circuits::opening::{chunk_len, chunks, commit_column, commit_state};
 use circuits::reference::{PRODUCTS_START, S, State};
@@ -372,5 +372,24 @@ fn seeds_differ_by_secret_run_state_and_chunk() {
     assert_eq!(base, blinding(1, 1, 1, 1));
     for other in [blinding(2, 1, 1, 1), blinding(1, 2, 1, 1), blinding(1, 1, 2, 1), blinding(1, 1, 1, 2)] {
         assert!(base.iter().zip(&other).all(|(a, b)| a != b));
+    }
+}
+
+#[test]
+fn random_rows_outnumber_the_openings_of_a_state_with_all_its_children() {
+    for rule in [Rule::AdamW, Rule::Sgd] {
+        let vk = &key(rule).vk;
+        let cs = vk.inner().cs();
+        let rotations = |column| cs.advice_queries().iter().filter(|(c, _)| c.index() == column).count();
+        // w, m, v at three rotations, in either column.
+        assert_eq!((rotations(0), rotations(1)), (3, 3), "{rule:?}");
+        let (max, rows) = (vk.max_children(), cs.blinding_factors());
+        assert!(max >= 1, "{rule:?}: no child at {rows} rows");
+        for n in 1..=max + 1 {
+            // Evaluations and multi-opening of the parent's last proof and n first proofs, and the commitment.
+            let openings = 4 * (n + 1) + 1;
+            assert_eq!(vk.state_openings(n), openings, "{rule:?}");
+            assert_eq!(openings + LINK_MARGIN <= rows, n <= max, "{rule:?}: {n} children at {rows} rows");
+        }
     }
 }

@@ -7,7 +7,6 @@ use aggregator::{EpochInput, StepInput};
 use anyhow::Context;
 use circuits::claim::verify_step;
 use circuits::convert::from_fr;
-use circuits::reference::PRODUCTS_START;
 use clap::Args;
 use ledger::{ChunkIndex, Policy, StepIndex};
 use rand_core::OsRng;
@@ -16,7 +15,7 @@ use store::{LogIndex, RunDir, RunWriter};
 
 use crate::cmd::{Global, train::peak_rss};
 use crate::output::{Output, failed};
-use crate::run::{epoch_shape, step_key};
+use crate::run::{epoch_shape, genesis_products, step_key};
 
 /// Aggregate the finished epochs of a run, each in one proof. What is aggregated already is left alone.
 ///
@@ -53,8 +52,7 @@ pub fn epoch_input(
     n_steps: u64,
 ) -> anyhow::Result<EpochInput> {
     let products = match first.0.checked_sub(1) {
-        // Runs with a parent start from its products; they are not made by this version's trainer.
-        None => PRODUCTS_START,
+        None => genesis_products(dir.run().description())?,
         Some(before) => {
             let schedule = dir.record(log, StepIndex(before))?.record().statement.schedule;
             (schedule.p1, schedule.p2)

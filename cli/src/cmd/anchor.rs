@@ -216,6 +216,24 @@ impl Anchor {
             transactions: Vec::new(),
             finalized: false,
         };
+        if let Some(parent) = run.parent {
+            let refuse = |detail: String| Err(failed("parent", detail));
+            match writer.client().head(contract, parent).await? {
+                None => return refuse(format!("{parent} is not registered; anchor and finalize it first")),
+                Some(head) if !head.finalized => {
+                    let detail = format!("{parent} is not final; finish it with cairn anchor --finalize first");
+                    return refuse(detail);
+                }
+                Some(head) if head.state != run.genesis_state => {
+                    let (got, size) = (head.state, head.size);
+                    return refuse(format!(
+                        "the run starts from {}, {parent} ended after {size} anchored steps in {got}",
+                        run.genesis_state
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
         let registration = Registration {
             salt: run.identity.salt,
             selector: selector(run.policy.step_key_digest),

@@ -3,18 +3,16 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use circuits::linked::RunSecret;
 use clap::Args;
 use ledger::StepIndex;
 use prover::state_file;
-use prover::step::Seeds;
 use prover::weights::{Opening, to_safetensors};
 use serde::Serialize;
 use store::PrivateDir;
 
 use crate::cmd::Global;
 use crate::output::Output;
-use crate::run::open;
+use crate::run::{open, seeds};
 
 /// Write weights and opening of one state. They open that state and no other.
 ///
@@ -51,7 +49,7 @@ impl Open {
         let run = dir.run().description();
         let public = dir.path().parent().unwrap_or(dir.path());
         let private = PrivateDir::open_or_create(&home.private(), public, run.run)?;
-        let secret = private.secret()?.with_context(|| {
+        let seeds = seeds(&private)?.with_context(|| {
             format!("{}: no run secret here; only the trainer can open states", private.path().display())
         })?;
         let state = state_file::decode(&private.read_state(StepIndex(self.step))?)?;
@@ -59,7 +57,11 @@ impl Open {
             None => run.genesis_state,
             Some(last) => dir.record(&dir.log()?, StepIndex(last))?.record().state_out,
         };
-        let seeds = Seeds { secret: RunSecret(*secret.expose()), genesis: None };
+        anyhow::ensure!(
+            self.step > 0 || run.parent.is_none() || seeds.genesis.is_some(),
+            "{}: no genesis_seed here, which opens state 0 of a child run",
+            private.path().display()
+        );
         let opening = Opening::new(run.run, self.step, digest, &seeds.state(run.run, self.step), &state)?;
         std::fs::write(&self.weights, to_safetensors(&run.layout, &state.w)?)
             .with_context(|| format!("write {}", self.weights.display()))?;

@@ -1,5 +1,6 @@
 //! `cairn train`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -15,9 +16,10 @@ use ledger::{
     SrsLabel, StepIndex, StepMeta, canonical::V1,
 };
 use prover::data::{FeatureMax, LabelledData, Seed};
+use prover::lineage::{check_model, check_open};
 use prover::state_file;
 use prover::step::{Seeds, StepProver};
-use prover::train::{GradientScale, HyperValues, Lineage, Mlp, Subset, TrainConfig, Trainer};
+use prover::train::{Decay, GradientScale, HyperValues, Lineage, LrSchedule, Mlp, Subset, TrainConfig, Trainer};
 use rand_core::{OsRng, RngCore};
 use serde::Serialize;
 use store::{PrivateDir, RunWriter, StepDraft};
@@ -25,7 +27,11 @@ use store::{PrivateDir, RunWriter, StepDraft};
 use crate::cmd::Global;
 use crate::output::Output;
 use crate::progress;
-use crate::run::{NOTE_EPOCH_K, NOTE_SHAPE};
+use crate::run::{NOTE_EPOCH_K, NOTE_GENESIS_PRODUCTS, NOTE_SHAPE};
+
+mod parent;
+
+use parent::Parent;
 
 /// Optimizers of the reference trainer.
 #[derive(Clone, Copy, ValueEnum)]
@@ -36,6 +42,17 @@ enum Optimizer {
     Adamw,
     /// SGD with momentum.
     Sgd,
+}
+
+/// Learning-rate schedules.
+#[derive(Clone, Copy, ValueEnum)]
+enum LrDecay {
+    /// The same after the warm-up.
+    Constant,
+    /// Half a cosine.
+    Cosine,
+    /// A straight line.
+    Linear,
 }
 
 /// Train a multi-layer perceptron and prove every step.
@@ -60,7 +77,13 @@ pub struct Train {
     /// Learning rate.
     #[arg(long, default_value_t = 0.003)]
     lr: f64,
-    /// Largest learning rate that the policy allows; the learning rate if not given.
+    /// How the learning rate falls, over --steps steps.
+    #[arg(long, value_enum, default_value = "constant")]
+    lr_schedule: LrDecay,
+    /// Steps in which the learning rate rises to --lr.
+    #[arg(long, value_name = "STEPS", default_value_t = 0)]
+    warmup: u64,
+    /// Largest learning rate that the policy allows; the schedule's maximum if not given.
     #[arg(long)]
     lr_max: Option<f64>,
     /// Momentum of SGD.
@@ -69,6 +92,9 @@ pub struct Train {
     /// Weight decay; 0 for adam.
     #[arg(long, default_value_t = 0.0)]
     weight_decay: f64,
+    /// Directory of a run to go on from: step 0 starts from its final state. Its private directory must be in this home.
+    #[arg(long, value_name = "DIR", conflicts_with = "no_prove")]
+    parent: Option<PathBuf>,
     /// Number of steps of the run in all.
     #[arg(long, default_value_t = 8)]
     steps: u64,
@@ -133,17 +159,51 @@ struct Trained {
 }
 
 impl Train {
+    fn values(&self, lr: f64) -> HyperValues {
+        let values = match self.optimizer {
+            Optimizer::Adam => return HyperValues::adam(lr),
+            Optimizer::Adamw => HyperValues::adam(lr),
+            Optimizer::Sgd => HyperValues::sgd(lr, self.momentum),
+        };
+        HyperValues { weight_decay: self.weight_decay, ..values }
+    }
+
+    /// The policy's maximum. The schedule's own maximum is the learning rate itself.
+    fn lr_max(&self, config: &TrainConfig) -> anyhow::Result<u64> {
+        let Some(lr) = self.lr_max else { return Ok(config.hyper.lr) };
+        let max = self.values(lr).quantize(config.rule, config.gradient_scale)?.lr;
+        anyhow::ensure!(config.hyper.lr <= max, "--lr {} is above --lr-max {lr}", self.lr);
+        Ok(max)
+    }
+
+    fn notes(&self, config: &TrainConfig, shape: &StepShape, parent: Option<&Parent>) -> BTreeMap<String, String> {
+        let mut notes = BTreeMap::from([
+            (NOTE_SHAPE, shape.to_string()),
+            (NOTE_EPOCH_K, self.epoch_k.to_string()),
+            ("model", format!("mlp {:?}", config.model.sizes())),
+            ("batch_size", self.batch.to_string()),
+            ("loss_scale_log2", self.loss_scale_log2.to_string()),
+            ("not_proved", "gradient honesty, data quality, bias".to_owned()),
+        ]);
+        // Runs of before there were schedules have no such note and go on.
+        if config.lr_schedule != LrSchedule::CONSTANT {
+            notes.insert("lr_schedule", config.lr_schedule.to_string());
+        }
+        if let Some(parent) = parent {
+            notes.insert(NOTE_GENESIS_PRODUCTS, format!("{} {}", parent.state.p1, parent.state.p2));
+        }
+        notes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
     fn config(&self, data: &LabelledData) -> anyhow::Result<TrainConfig> {
         let rule = match self.optimizer {
             Optimizer::Adam | Optimizer::Adamw => Rule::AdamW,
             Optimizer::Sgd => Rule::Sgd,
         };
-        let values = match self.optimizer {
-            Optimizer::Adam => HyperValues::adam(self.lr),
-            Optimizer::Adamw => HyperValues { weight_decay: self.weight_decay, ..HyperValues::adam(self.lr) },
-            Optimizer::Sgd => {
-                HyperValues { weight_decay: self.weight_decay, ..HyperValues::sgd(self.lr, self.momentum) }
-            }
+        let decay = match self.lr_schedule {
+            LrDecay::Constant => Decay::Constant,
+            LrDecay::Cosine => Decay::Cosine,
+            LrDecay::Linear => Decay::Linear,
         };
         let gradient_scale = GradientScale::new(self.loss_scale_log2)?;
         let sizes: Vec<usize> = std::iter::once(data.n_features())
@@ -153,7 +213,8 @@ impl Train {
         Ok(TrainConfig {
             model: Mlp::new(&sizes)?,
             rule,
-            hyper: values.quantize(rule, gradient_scale)?,
+            hyper: self.values(self.lr).quantize(rule, gradient_scale)?,
+            lr_schedule: LrSchedule::new(decay, self.warmup, self.steps)?,
             gradient_scale,
             batch_size: self.batch,
             seed: Seed(self.seed),
@@ -223,12 +284,26 @@ impl Train {
         data: &LabelledData,
     ) -> anyhow::Result<Trained> {
         let home = global.home(out)?;
+        let lr_max = self.lr_max(&config)?;
+        let parent = self.parent.as_deref().map(|dir| Parent::open(&home, dir)).transpose()?;
         let n_params = config.model.n_params();
         let per_chunk = chunk_len(n_params, self.chunks as usize);
         let shape = match self.step_k {
             None => StepShape::choose(config.rule, per_chunk, 20)?,
             Some(k) => StepShape::choose_at(config.rule, per_chunk, k)?,
         };
+        let shape = match &parent {
+            // The state columns have to be laid out as the parent's.
+            Some(Parent { shape: theirs, .. })
+                if self.step_k.is_none() && (theirs.rule, theirs.n_params) == (config.rule, per_chunk) =>
+            {
+                theirs.clone()
+            }
+            _ => shape,
+        };
+        if let Some(parent) = &parent {
+            check_model(&parent.run, &parent.shape, config.model.layout(), self.chunks, &shape)?;
+        }
         let (srs, key) = home.step_key(&shape)?;
         let verifying_key = key.verifying_key();
         if !srs.info().secure {
@@ -240,10 +315,7 @@ impl Train {
             beta2: config.hyper.beta2,
             eps: config.hyper.eps,
             weight_decay: config.hyper.weight_decay,
-            lr_max: match self.lr_max {
-                Some(lr) => HyperValues { lr, ..HyperValues::adam(lr) }.quantize(Rule::AdamW, GradientScale::ONE)?.lr,
-                None => config.hyper.lr,
-            },
+            lr_max,
             format: NumberFormat::Q24,
             n_params: n_params as u64,
             n_chunks: self.chunks,
@@ -268,10 +340,20 @@ impl Train {
                 store::RunSecret::new(bytes)
             }
         };
-        let seeds = Seeds { secret: RunSecret(*secret.expose()), genesis: None };
-        let prover = StepProver::new(srs.params(), &key, policy, run, false, seeds)?;
-        let mut trainer = Trainer::new(config.clone(), data)?;
+        let genesis = parent.as_ref().map(|p| p.seed.clone());
+        let seeds = Seeds { secret: RunSecret(*secret.expose()), genesis };
+        let prover = StepProver::new(srs.params(), &key, policy, run, parent.is_some(), seeds)?;
+        let (lineage, mut trainer) = match &parent {
+            None => (Lineage::Fresh, Trainer::new(config.clone(), data)?),
+            Some(p) => {
+                let state = p.state.clone();
+                (Lineage::Child, Trainer::resume(config.clone(), data, Lineage::Child, state, StepIndex(0))?)
+            }
+        };
         let (_, genesis_state) = prover.commit(0, trainer.state())?;
+        if let Some(parent) = &parent {
+            parent.adopt(&verifying_key, run, genesis_state, &private)?;
+        }
         let digest = ledger::Digest(srs.info().digest.0);
         let description = RunDescription {
             dataset: Some(Dataset {
@@ -282,17 +364,8 @@ impl Train {
             genesis_state,
             identity,
             layout: config.model.layout().clone(),
-            notes: [
-                (NOTE_SHAPE, shape.to_string()),
-                (NOTE_EPOCH_K, self.epoch_k.to_string()),
-                ("model", format!("mlp {:?}", config.model.sizes())),
-                ("batch_size", self.batch.to_string()),
-                ("loss_scale_log2", self.loss_scale_log2.to_string()),
-                ("not_proved", "gradient honesty, data quality, bias".to_owned()),
-            ]
-            .map(|(k, v)| (k.to_owned(), v))
-            .into(),
-            parent: None,
+            notes: self.notes(&config, &shape, parent.as_ref()),
+            parent: parent.as_ref().map(|p| p.run.run),
             policy,
             policy_digest: policy_digest(&policy),
             run,
@@ -313,10 +386,15 @@ impl Train {
             out.note(format!("continuing after {done} steps"));
             let state = state_file::decode(&private.read_state(StepIndex(done))?)
                 .with_context(|| format!("private state {done}"))?;
-            trainer = Trainer::resume(config, data, Lineage::Fresh, state, StepIndex(done))?;
+            trainer = Trainer::resume(config, data, lineage, state, StepIndex(done))?;
         } else {
             private.write_state(StepIndex(0), &state_file::encode(trainer.state())?)?;
         }
+        if done < self.steps {
+            check_open(run, StepIndex(done), &private.children(StepIndex(done))?)?;
+        }
+        // The parent's lock is held until the child's seed is stored; it may have other children from here on.
+        drop(parent);
         let bar = progress::bar(out, self.steps, "training and proving");
         bar.set_position(done);
         let (mut prove_ms, mut loss, mut proof_bytes, mut verify_ms) = (Vec::new(), None, 0, 0.0);
@@ -325,9 +403,7 @@ impl Train {
             let start = Instant::now();
             let proved = prover.prove(step.step, &step.before, &step.hyper, &step.gradient, &mut |_, _| bar.tick())?;
             let ms = start.elapsed().as_millis() as u64;
-            let start = Instant::now();
-            circuits::claim::verify_step(&verifying_key, srs.params(), &policy, &proved.statement, &proved.proofs)?;
-            verify_ms = start.elapsed().as_secs_f64() * 1e3;
+            verify_ms = proved.verify.as_secs_f64() * 1e3;
             anyhow::ensure!(
                 proved.next == step.after,
                 "step {}: trainer and prover disagree on the next state",

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use aggregator::{EpochProof, EpochVerifyingKey};
 use chain::{Client, Options};
-use circuits::claim::{check_follows, check_start, verify_step};
+use circuits::claim::{check_child_start, check_follows, check_start, verify_step};
 use circuits::digest::{state_after, step_digest};
 use circuits::keys::StepVerifyingKey;
 use clap::Args;
@@ -20,7 +20,7 @@ use crate::cmd::{Global, block_on, deploy::selector};
 use crate::home::Home;
 use crate::output::{Check, Failure, Output, failed};
 use crate::progress;
-use crate::run::{epoch_shape, open, step_key};
+use crate::run::{epoch_shape, genesis_products, open, step_key};
 
 /// Check a run as a stranger would: nothing but its directory, and with --rpc the chain, is believed.
 ///
@@ -30,6 +30,9 @@ pub struct Verify {
     /// Run directory.
     #[arg(long = "run", value_name = "DIR")]
     dir: PathBuf,
+    /// Directory of the parent, to check that the run starts where the parent's log ends.
+    #[arg(long, value_name = "DIR")]
+    parent: Option<PathBuf>,
     /// Verify the proofs of this many randomly chosen steps.
     #[arg(long, default_value_t = 4, conflicts_with = "all")]
     k: u64,
@@ -129,6 +132,10 @@ impl Verify {
         })?;
         let statements = statements(&dir, &run, &log);
         checks.note("links, schedule, digests", statements, |n| format!("{n} steps"))?;
+        if let Some(parent) = &self.parent {
+            let parent = open(parent)?;
+            checks.note("parent's log", parent_log(&parent, &dir, &run, &log), |state| format!("ends in {state}"))?;
+        }
         let chosen = self.choose(report.steps);
         let verified = self.steps(out, &dir, &run, &log, (&srs, &key), &chosen);
         report.step_verify_ms = checks.note("step proofs", verified, |ms| {
@@ -215,6 +222,18 @@ impl Verify {
             }
         });
         checks.note("registration on chain", registered, |r| format!("owner {}", r.owner))?;
+        if let Some(parent) = run.parent {
+            let head = client.head(contract, parent).await?;
+            let final_state = match head {
+                None => Err(format!("the contract does not know parent {parent}")),
+                Some(h) if !h.finalized => Err(format!("parent {parent} is not final")),
+                Some(h) if h.state != run.genesis_state => {
+                    Err(format!("the run starts from {}, parent {parent} ended in {}", run.genesis_state, h.state))
+                }
+                Some(h) => Ok(h),
+            };
+            checks.note("parent on chain", final_state, |h| format!("{parent}, final after {} steps", h.size))?;
+        }
         let head = client
             .head(contract, run.run)
             .await?
@@ -267,9 +286,12 @@ fn statements(dir: &RunDir, run: &RunDescription, log: &VerifiedLog) -> anyhow::
         let s = &r.statement;
         match &before {
             Some(before) => check_follows(rule, before, s)?,
-            None if run.parent.is_none() => {
-                check_start(rule, s)?;
-                let products = circuits::reference::PRODUCTS_START;
+            None => {
+                let products = genesis_products(run)?;
+                match run.parent {
+                    None => check_start(rule, s)?,
+                    Some(_) => check_child_start(rule, products, s)?,
+                }
                 let genesis = circuits::digest::state_digest(products, s.chunks.iter().map(|c| &c.input))?;
                 anyhow::ensure!(
                     genesis == run.genesis_state,
@@ -277,7 +299,6 @@ fn statements(dir: &RunDir, run: &RunDescription, log: &VerifiedLog) -> anyhow::
                     run.genesis_state
                 );
             }
-            None => {}
         }
         let (digest, state) = (step_digest(s)?, state_after(s)?);
         anyhow::ensure!(digest == r.digest, "step {}: digest is {}, its statement gives {digest}", s.step, r.digest);
@@ -295,6 +316,40 @@ fn statements(dir: &RunDir, run: &RunDescription, log: &VerifiedLog) -> anyhow::
         check(&dir.record(&log.log, StepIndex(t))?)?;
     }
     Ok(n)
+}
+
+/// Checks that the run starts where the log of `parent` ends; returns the state they share.
+fn parent_log(
+    parent: &RunDir,
+    dir: &RunDir,
+    run: &RunDescription,
+    log: &VerifiedLog,
+) -> anyhow::Result<ledger::FieldElement> {
+    let id = parent.run().description().run;
+    anyhow::ensure!(run.parent == Some(id), "the run's parent is {:?}, this is the directory of {id}", run.parent);
+    let theirs = parent.verify_log(ProofFiles::Check)?;
+    let size = theirs.log.size().0;
+    let last = size.checked_sub(1).ok_or_else(|| anyhow::anyhow!("parent {id} has no steps"))?;
+    let last = parent.record(&theirs.log, StepIndex(last))?;
+    let last = last.record();
+    let state = state_after(&last.statement)?;
+    anyhow::ensure!(
+        state == run.genesis_state,
+        "the run starts from {}, the parent's log ends after {size} steps in {state}",
+        run.genesis_state
+    );
+    if log.log.size().0 > 0 {
+        let first = dir.record(&log.log, StepIndex(0))?;
+        for ((chunk, a), (_, b)) in last.statement.chunks().zip(first.record().statement.chunks()) {
+            anyhow::ensure!(
+                a.output == b.input,
+                "chunk {chunk}: step 0 starts from commitment {}, the parent ended in {}",
+                b.input,
+                a.output
+            );
+        }
+    }
+    Ok(state)
 }
 
 /// Verifies all epoch proofs; the outer error is about keys, the inner about proofs.

@@ -1,4 +1,5 @@
 //! Integration tests of `prover`.
 
 mod data;
+mod lineage;
 mod train;

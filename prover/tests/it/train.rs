@@ -5,7 +5,8 @@ use ledger::{Rule, StepIndex};
 use prover::{
     data::{LabelledData, Seed},
     train::{
-        GradientScale, HyperValues, Lineage, Mlp, Subset, TrainConfig, TrainError, Trainer, dequantize,
+        Decay, GradientScale, HyperValues, Lineage, LrSchedule, Mlp, Subset, TrainConfig, TrainError, Trainer,
+        dequantize,
         fidelity::{Signs, compare, small_gradients},
         quantize,
     },
@@ -19,6 +20,7 @@ fn adam(lr: f64) -> TrainConfig {
         model: Mlp::new(&[64, 32, 10]).unwrap(),
         rule: Rule::AdamW,
         hyper: HyperValues::adam(lr).quantize(Rule::AdamW, gradient_scale).unwrap(),
+        lr_schedule: LrSchedule::CONSTANT,
         gradient_scale,
         batch_size: 32,
         seed: Seed(1),
@@ -249,5 +251,51 @@ fn updates_by_gradients_of_a_millionth_stay_below_twice_those_of_float64() {
         let random = study(Signs::Random);
         let bound = if scale == GradientScale::ONE { 0.2 } else { 0.005 };
         assert!(random.max_excess < bound, "{random:?}");
+    }
+}
+
+#[test]
+fn learning_rate_schedules_are_pure_functions_of_the_step() {
+    let peak = 1_000_000;
+    let rates = |decay, warmup, horizon| {
+        let schedule = LrSchedule::new(decay, warmup, horizon).unwrap();
+        (0..horizon + 2).map(|t| schedule.at(peak, StepIndex(t))).collect::<Vec<_>>()
+    };
+    assert_eq!(rates(Decay::Constant, 2, 4), [500_000, peak, peak, peak, peak, peak]);
+    assert_eq!(rates(Decay::Linear, 0, 4), [peak, 750_000, 500_000, 250_000, 0, 0]);
+    assert_eq!(rates(Decay::Linear, 2, 4), [500_000, peak, peak, 500_000, 0, 0]);
+    // (1 + cos(π·i/4)) / 2.
+    assert_eq!(rates(Decay::Cosine, 0, 4), [peak, 853_553, 500_000, 146_447, 0, 0]);
+    // Extremes neither overflow nor exceed the peak.
+    for decay in [Decay::Linear, Decay::Cosine] {
+        let schedule = LrSchedule::new(decay, 1 << 51, 1 << 52).unwrap();
+        for t in [0, (1 << 51) - 1, 1 << 51, (1 << 52) - 1, u64::MAX] {
+            assert!(schedule.at(u64::from(u32::MAX), StepIndex(t)) <= u64::from(u32::MAX));
+        }
+    }
+    for (warmup, horizon) in [(0, 0), (4, 4), (5, 4), (0, (1 << 52) + 1)] {
+        let got = LrSchedule::new(Decay::Cosine, warmup, horizon);
+        assert!(
+            matches!(got, Err(TrainError::Warmup { horizon: h, got: w }) if (h, w) == (horizon, warmup)),
+            "{got:?}"
+        );
+    }
+    assert_eq!(LrSchedule::CONSTANT.to_string(), "constant");
+    let shown = LrSchedule::new(Decay::Cosine, 2, 8).unwrap().to_string();
+    assert_eq!(shown, "cosine over 8 steps, warm-up 2");
+}
+
+#[test]
+fn a_run_with_a_schedule_resumes_bit_for_bit() {
+    let data = digits();
+    let config = TrainConfig { lr_schedule: LrSchedule::new(Decay::Cosine, 3, 12).unwrap(), ..adam(0.001) };
+    let whole: Vec<_> = Trainer::new(config.clone(), &data).unwrap().take(12).map(Result::unwrap).collect();
+    let rates: Vec<_> = whole.iter().map(|s| s.hyper.lr).collect();
+    assert_eq!(rates.iter().max(), Some(&config.hyper.lr));
+    assert!(rates[..3].is_sorted() && rates[3..].is_sorted_by(|a, b| a > b), "{rates:?}");
+    for cut in [1, 3, 7] {
+        let (state, step) = (whole[cut].before.clone(), StepIndex(cut as u64));
+        let resumed = Trainer::resume(config.clone(), &data, Lineage::Fresh, state, step).unwrap();
+        assert_eq!(resumed.take(12 - cut).map(Result::unwrap).collect::<Vec<_>>(), whole[cut..]);
     }
 }

@@ -95,3 +95,20 @@ fn no_private_name_is_a_path_of_a_bundle() {
     }
     assert_eq!(seen, 2);
 }
+
+#[test]
+fn children_are_counted_once_each_and_by_state() {
+    let temp = tempdir();
+    let run = support::run(1, 1).run();
+    let private = PrivateDir::open_or_create(&temp.path().join("p"), &temp.path().join("a"), run).unwrap();
+    let child = |n: u64| ledger::RunId::from(ledger::FieldElement::from(n));
+    assert_eq!(private.children(StepIndex(8)).unwrap(), []);
+    for (state, n) in [(8, 3), (8, 2), (8, 3), (9, 4)] {
+        private.add_child(StepIndex(state), child(n)).unwrap();
+    }
+    assert_eq!(private.children(StepIndex(8)).unwrap(), [child(2), child(3)]);
+    assert_eq!(private.children(StepIndex(9)).unwrap(), [child(4)]);
+    assert!(private.genesis_seed().unwrap().is_none());
+    private.write_genesis_seed(&RunSecret::new([5; 32])).unwrap();
+    assert_eq!(private.genesis_seed().unwrap().unwrap().expose(), &[5; 32]);
+}

@@ -66,7 +66,7 @@ pub fn steps(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Valu
             50_890 => Some(("≤ 30 s", prove <= 30e3)),
             _ => None,
         };
-        let memory_budget = (size == 50_890).then(|| ("≤ 4 GiB", memory <= (4u64 << 30) as f64));
+        let memory_budget = (size == 50_890).then_some(("≤ 4 GiB", memory <= (4u64 << 30) as f64));
         line("circuit", row["shape"].as_str().unwrap_or(""), None);
         line("columns, proof", &format!("{} advice, {} bytes", row["columns"], row["proof_bytes"]), None);
         line("key", &seconds(&row["key_ms"]), None);
