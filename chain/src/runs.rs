@@ -3,7 +3,7 @@
 use alloy::{eips::BlockId, primitives::B256, sol_types::SolCall};
 use ledger::{
     Address, Anchor, Digest, EpochIndex, EpochRecord, FieldElement, Root, RunId, RunIdentity, Salt, Selector, TreeSize,
-    instances::ACCUMULATOR_LIMBS,
+    instances::ACCUMULATOR_LIMBS, tree::CompactRange,
 };
 
 use crate::{
@@ -48,7 +48,7 @@ pub struct RunOnChain {
 /// Last anchored state of a run, read at one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Root over `size` leaves; all zero while nothing is anchored.
+    /// Root over `size` leaves; the empty tree's while nothing is anchored.
     pub root: Root,
     /// Digest of the state after the last step; the genesis state while nothing is anchored.
     pub state: FieldElement,
@@ -77,6 +77,9 @@ pub struct EpochSubmission {
     pub digests: Vec<FieldElement>,
     /// A_t of its steps. **Shape**: `[N]`.
     pub record_hashes: Vec<Digest>,
+    /// Roots of the perfect subtrees of the run's tree before the epoch, largest first: the contract stores only the
+    /// root, and checks that they give it.
+    pub peaks: Vec<Digest>,
     /// The accumulator words of the proof's instances.
     pub accumulator: [FieldElement; ACCUMULATOR_LIMBS],
     /// The proof, as the verifier contract reads it behind the instances.
@@ -337,14 +340,15 @@ impl Registration {
 }
 
 impl EpochSubmission {
-    /// From an epoch's record, the A_t of its steps, and its proof.
-    pub fn new(record: &EpochRecord, record_hashes: Vec<Digest>, proof: Vec<u8>) -> Self {
+    /// From the run's tree before the epoch, its record, the A_t of its steps, and its proof.
+    pub fn new(before: &CompactRange, record: &EpochRecord, record_hashes: Vec<Digest>, proof: Vec<u8>) -> Self {
         Self {
             run: record.run,
             epoch: record.epoch,
             state_out: record.state_out,
             digests: record.digests.clone(),
             record_hashes,
+            peaks: before.peaks().to_vec(),
             accumulator: record.accumulator,
             proof,
             root_after: record.root_after,
@@ -362,6 +366,7 @@ impl EpochSubmission {
             stateOut: convert::word(self.state_out),
             digests: self.digests.iter().copied().map(convert::word).collect(),
             recordHashes: self.record_hashes.iter().map(|hash| convert::bytes32(hash.0)).collect(),
+            peaks: self.peaks.iter().map(|hash| convert::bytes32(hash.0)).collect(),
             proof: self.proof_bytes().into(),
         }
     }

@@ -5,27 +5,27 @@ import {IERC165} from "./interfaces/IERC165.sol";
 import {IEpochVerifier} from "./interfaces/IEpochVerifier.sol";
 import {IRunAnchor, RunId} from "./interfaces/IRunAnchor.sol";
 import {IVerifierRegistry} from "./interfaces/IVerifierRegistry.sol";
+import {EpochStatement} from "./libraries/EpochStatement.sol";
 import {StepTree} from "./libraries/StepTree.sol";
 
 /// @title Anchor of training runs
-/// @dev Instances of an epoch proof, in words: accumulator 0–11, run 12, first step 13, fresh 14, state before 15, state
-/// after 16, policy 17, digests from 18 on. The verifier gets these words and the rest of the proof, and answers true.
 contract RunAnchor is IRunAnchor, IERC165 {
     /// @notice Order of the BN254 scalar field.
-    uint256 public constant FIELD_ORDER = 21888242871839275222246405745257275088548364400416034343698204186575808495617;
+    uint256 public constant FIELD_ORDER = EpochStatement.FIELD_ORDER;
     /// @notice Largest number of steps of a run.
-    uint64 public constant MAX_STEPS = 1 << 40;
+    uint64 public constant MAX_STEPS = EpochStatement.MAX_STEPS;
 
-    uint256 private constant ACCUMULATOR_BYTES = 384;
-    uint256 private constant HEADER_WORDS = 18;
-    uint256 private constant STATE_IN_INDEX = 15;
-    uint256 private constant POLICY_INDEX = 17;
+    uint256 private constant ACCUMULATOR_BYTES = EpochStatement.ACCUMULATOR_BYTES;
+    uint256 private constant HEADER_WORDS = EpochStatement.HEADER_WORDS;
+    uint256 private constant STATE_IN_INDEX = EpochStatement.STATE_IN;
+    uint256 private constant POLICY_INDEX = EpochStatement.POLICY;
 
     /// @dev slot 0: owner 160 · selector 32 · hasParent 8 · finalized 8 · free 48
-    ///      slot 1: epoch 64 · steps 64 · anchoredAt 64 · free 64
+    ///      slot 1: epoch 64 · steps 64 · anchoredAt 64 · registeredAt 64
     ///      slot 2: state | slot 3: root | slot 4: policy | slot 5: genesisState | slot 6: parent
-    ///      slot 7: pendingOwner 160 · free 96 | slot 8: peaks | slot 9: submitters
-    ///      An epoch writes slots 1, 2, 3 and one peak.
+    ///      slot 7: pendingOwner 160 · free 96 | slot 8: submitters
+    ///      An epoch writes slots 1, 2 and 3, which registration made nonzero. The tree's peaks are not stored: the
+    ///      submitter gives them, and the root tells whether they are right.
     struct Entry {
         address owner; // zero: the run is unknown
         bytes4 selector;
@@ -33,14 +33,14 @@ contract RunAnchor is IRunAnchor, IERC165 {
         bool finalized;
         uint64 epoch;
         uint64 steps;
-        uint64 anchoredAt; // unix seconds
+        uint64 anchoredAt; // unix seconds; zero while nothing is anchored
+        uint64 registeredAt; // unix seconds
         uint256 state;
         bytes32 root;
         uint256 policy;
         uint256 genesisState;
         RunId parent;
         address pendingOwner;
-        mapping(uint256 level => bytes32) peaks;
         mapping(address owner => mapping(address submitter => bool)) submitters;
     }
 
@@ -53,6 +53,7 @@ contract RunAnchor is IRunAnchor, IERC165 {
         uint256 fresh;
         uint256 stateIn;
         uint256 policy;
+        bytes32 root;
         address verifier;
     }
 
@@ -87,6 +88,8 @@ contract RunAnchor is IRunAnchor, IERC165 {
         }
         entry.owner = msg.sender;
         entry.selector = selector;
+        entry.registeredAt = uint64(block.timestamp);
+        entry.root = StepTree.EMPTY_ROOT;
         entry.state = genesisState;
         entry.genesisState = genesisState;
         entry.policy = policy;
@@ -95,36 +98,14 @@ contract RunAnchor is IRunAnchor, IERC165 {
 
     /// @inheritdoc IRunAnchor
     function anchor(RunId run, uint64 epoch, AnchorInput calldata input) external {
-        Entry storage entry = _known(run);
-        _requireSubmitter(run, entry);
-        Epoch memory next = _checkNext(run, entry, epoch, input);
-        _checkProof(next, input);
+        _anchor(run, epoch, input);
+    }
 
-        bytes32 root = StepTree.append(
-            entry.peaks,
-            next.firstStep,
-            next.logSteps,
-            StepTree.epochRoot(next.firstStep, input.digests, input.recordHashes)
-        );
-        uint64 size = next.firstStep + uint64(input.digests.length);
-        entry.epoch = epoch;
-        entry.steps = size;
-        entry.anchoredAt = uint64(block.timestamp);
-        entry.state = input.stateOut;
-        entry.root = root;
-        emit EpochAnchored(
-            run,
-            epoch,
-            next.firstStep,
-            size,
-            next.stateIn,
-            input.stateOut,
-            root,
-            next.verifier,
-            msg.sender,
-            input.digests,
-            input.recordHashes
-        );
+    /// @inheritdoc IRunAnchor
+    function anchorBatch(BatchItem[] calldata items) external {
+        for (uint256 i = 0; i < items.length; ++i) {
+            _anchor(items[i].run, items[i].epoch, items[i].input);
+        }
     }
 
     /// @inheritdoc IRunAnchor
@@ -176,6 +157,16 @@ contract RunAnchor is IRunAnchor, IERC165 {
     }
 
     /// @inheritdoc IRunAnchor
+    function verifyConsistency(RunId run, uint64 size, bytes32 root, bytes32[] calldata path)
+        external
+        view
+        returns (bool consistent)
+    {
+        Entry storage entry = _known(run);
+        return StepTree.verifyConsistency(entry.root, entry.steps, root, size, path);
+    }
+
+    /// @inheritdoc IRunAnchor
     function head(RunId run) external view returns (Head memory) {
         Entry storage entry = _known(run);
         return Head({
@@ -195,10 +186,25 @@ contract RunAnchor is IRunAnchor, IERC165 {
             owner: entry.owner,
             pendingOwner: entry.pendingOwner,
             selector: entry.selector,
+            registeredAt: entry.registeredAt,
             parent: entry.parent,
             genesisState: entry.genesisState,
             policy: entry.policy
         });
+    }
+
+    /// @inheritdoc IRunAnchor
+    function factsOf(RunId run) external view returns (Facts memory facts) {
+        Entry storage entry = _runs[run];
+        if (entry.owner == address(0)) return facts;
+        facts.owner = entry.owner;
+        facts.selector = entry.selector;
+        facts.finalized = entry.finalized;
+        facts.frozen = REGISTRY.isFrozen(entry.selector);
+        facts.steps = entry.steps;
+        facts.anchoredAt = entry.anchoredAt;
+        facts.state = entry.state;
+        facts.policy = entry.policy;
     }
 
     /// @inheritdoc IRunAnchor
@@ -226,6 +232,42 @@ contract RunAnchor is IRunAnchor, IERC165 {
         return interfaceId == type(IRunAnchor).interfaceId || interfaceId == type(IERC165).interfaceId;
     }
 
+    /// @dev One epoch: checks, then the proof, then effects. Registry and verifier are called statically, so no foreign
+    /// code can act in between.
+    function _anchor(RunId run, uint64 epoch, AnchorInput calldata input) private {
+        Entry storage entry = _known(run);
+        _requireSubmitter(run, entry);
+        Epoch memory next = _checkNext(run, entry, epoch, input);
+        _checkPeaks(next, input.peaks);
+        _checkProof(next, input);
+
+        bytes32 root = StepTree.append(
+            next.firstStep,
+            next.logSteps,
+            StepTree.epochRoot(next.firstStep, input.digests, input.recordHashes),
+            input.peaks
+        );
+        uint64 size = next.firstStep + uint64(input.digests.length);
+        entry.epoch = epoch;
+        entry.steps = size;
+        entry.anchoredAt = uint64(block.timestamp);
+        entry.state = input.stateOut;
+        entry.root = root;
+        emit EpochAnchored(
+            run,
+            epoch,
+            next.firstStep,
+            size,
+            next.stateIn,
+            input.stateOut,
+            root,
+            next.verifier,
+            msg.sender,
+            input.digests,
+            input.recordHashes
+        );
+    }
+
     /// @dev Everything but the proof: the epoch is the next one, and its shape fits the run.
     function _checkNext(RunId run, Entry storage entry, uint64 number, AnchorInput calldata input)
         private
@@ -250,55 +292,88 @@ contract RunAnchor is IRunAnchor, IERC165 {
         next.fresh = size == 0 && !entry.hasParent ? 1 : 0;
         next.stateIn = entry.state;
         next.policy = entry.policy;
+        next.root = entry.root;
         next.verifier = REGISTRY.verifierOf(entry.selector, next.logSteps);
+    }
+
+    /// @dev Reverts unless the peaks are those of the run's tree: as many as its size says, and its root together.
+    function _checkPeaks(Epoch memory next, bytes32[] calldata peaks) private view {
+        uint256 count = StepTree.peakCount(next.firstStep);
+        if (peaks.length != count) revert PeakCountMismatch(next.run, count, peaks.length);
+        bytes32 root = StepTree.rootOf(peaks);
+        if (root != next.root) revert PeaksMismatch(next.run, next.root, root);
     }
 
     /// @dev Reverts unless the verifier accepts the proof for exactly these instances.
     function _checkProof(Epoch memory next, AnchorInput calldata input) private view {
-        uint256[] memory instances = _instances(next, input);
-        _requireCanonicalWords(instances);
-        (bool returned, bytes memory answer) = next.verifier
-            .staticcall(abi.encodeCall(IEpochVerifier.verifyProof, (input.proof[ACCUMULATOR_BYTES:], instances)));
-        // An address without code returns nothing, which is no yes.
-        if (!returned || answer.length != 32 || abi.decode(answer, (uint256)) != 1) {
+        (bytes memory data, uint256 instances) = _verifierCall(next, input);
+        _requireCanonicalWords(instances, HEADER_WORDS + input.digests.length);
+        (bool returned, bytes memory answer) = next.verifier.staticcall(data);
+        if (!EpochStatement.isYes(returned, answer)) {
             revert ProofRejected(next.run, next.number, next.verifier, answer);
         }
     }
 
-    /// @dev Accumulator, statement and digests in the order of the circuit.
-    function _instances(Epoch memory next, AnchorInput calldata input)
+    /// @dev Call of `verifyProof` with the proof behind its accumulator, and with accumulator, statement and digests in
+    /// the order of the circuit as instances.
+    /// @return data The calldata.
+    /// @return instances Where in memory the first instance is.
+    function _verifierCall(Epoch memory next, AnchorInput calldata input)
         private
         pure
-        returns (uint256[] memory instances)
+        returns (bytes memory data, uint256 instances)
     {
         bytes calldata proof = input.proof;
         uint256[] calldata digests = input.digests;
         if (proof.length < ACCUMULATOR_BYTES) revert ProofTooShort(ACCUMULATOR_BYTES, proof.length);
-        instances = new uint256[](HEADER_WORDS + digests.length);
-        instances[12] = RunId.unwrap(next.run);
-        instances[13] = next.firstStep;
-        instances[14] = next.fresh;
-        instances[STATE_IN_INDEX] = next.stateIn;
-        instances[16] = input.stateOut;
-        instances[POLICY_INDEX] = next.policy;
-        // instances[0..12] = words of proof[:384]; instances[18..] = digests. Both fit the array made above.
+        bytes memory statement = abi.encodePacked(
+            RunId.unwrap(next.run), uint256(next.firstStep), next.fresh, next.stateIn, input.stateOut, next.policy
+        );
+        bytes4 selector = IEpochVerifier.verifyProof.selector;
+        // Assembly reads no constants of other contracts.
+        (uint256 limbs, uint256 header) = (ACCUMULATOR_BYTES, HEADER_WORDS);
+        // uint256[] memory words = proof[:384] ‖ statement ‖ digests, as words;
+        // data = abi.encodeCall(IEpochVerifier.verifyProof, (proof[384:], words));
+        // The compiler would build the array and then copy it word by word.
         assembly ("memory-safe") {
-            calldatacopy(add(instances, 0x20), proof.offset, ACCUMULATOR_BYTES)
-            calldatacopy(add(instances, add(0x20, shl(5, HEADER_WORDS))), digests.offset, shl(5, digests.length))
+            let length := sub(proof.length, limbs)
+            let padded := and(add(length, 31), not(31))
+            data := mload(0x40)
+            let to := add(data, 0x20)
+            mstore(to, selector)
+            to := add(to, 4)
+            mstore(to, 0x40)
+            mstore(add(to, 0x20), add(0x60, padded))
+            mstore(add(to, 0x40), length)
+            to := add(to, 0x60)
+            // The padding is cleared before the copy: the memory may have been used. Without a proof this is its length.
+            mstore(add(to, sub(padded, 0x20)), 0)
+            calldatacopy(to, add(proof.offset, limbs), length)
+            to := add(to, padded)
+            mstore(to, add(header, digests.length))
+            instances := add(to, 0x20)
+            calldatacopy(instances, proof.offset, limbs)
+            to := add(instances, limbs)
+            mcopy(to, add(statement, 0x20), mload(statement))
+            to := add(to, mload(statement))
+            calldatacopy(to, digests.offset, shl(5, digests.length))
+            to := add(to, shl(5, digests.length))
+            mstore(data, sub(to, add(data, 0x20)))
+            mstore(0x40, and(add(to, 31), not(31)))
         }
     }
 
-    /// @dev Reverts with position and value of the first word that is not a field element.
-    function _requireCanonicalWords(uint256[] memory words) private pure {
+    /// @dev Reverts with position and value of the first of `n` words at `start` that is not a field element.
+    function _requireCanonicalWords(uint256 start, uint256 n) private pure {
         uint256 index;
         uint256 value;
-        // for (uint256 i = 0; i < words.length; ++i) if (words[i] >= FIELD_ORDER) revert NotCanonical(i, words[i]);
+        uint256 order = FIELD_ORDER;
+        // for (uint256 i = 0; i < n; ++i) if (words[i] >= FIELD_ORDER) revert NotCanonical(i, words[i]);
         // Without the bounds checks this saves about 60 gas a word.
         assembly ("memory-safe") {
-            let start := add(words, 0x20)
-            let end := add(start, shl(5, mload(words)))
+            let end := add(start, shl(5, n))
             for { let from := start } lt(from, end) { from := add(from, 0x20) } {
-                if iszero(lt(mload(from), FIELD_ORDER)) {
+                if iszero(lt(mload(from), order)) {
                     index := shr(5, sub(from, start))
                     value := mload(from)
                     break

@@ -2,7 +2,9 @@
 pragma solidity 0.8.37;
 
 import {IERC165} from "./interfaces/IERC165.sol";
+import {IEpochVerifier} from "./interfaces/IEpochVerifier.sol";
 import {IVerifierRegistry} from "./interfaces/IVerifierRegistry.sol";
+import {EpochStatement} from "./libraries/EpochStatement.sol";
 import {StepTree} from "./libraries/StepTree.sol";
 
 /// @title Append-only registry of epoch verifiers
@@ -16,8 +18,14 @@ contract VerifierRegistry is IVerifierRegistry, IERC165 {
     /// @inheritdoc IVerifierRegistry
     address public guardian;
 
+    /// @dev verifier 160 · frozen 8 · free 88. `frozen` repeats the selector's flag, so that an anchor reads one slot.
+    struct Place {
+        address verifier; // zero: empty
+        bool frozen;
+    }
+
     mapping(bytes4 selector => bool) private _frozen;
-    mapping(bytes4 selector => mapping(uint8 logSteps => address)) private _verifiers;
+    mapping(bytes4 selector => mapping(uint8 logSteps => Place)) private _places;
     mapping(bytes4 selector => mapping(uint8 logSteps => Proposal)) private _proposals;
 
     modifier onlyOwner() {
@@ -66,16 +74,28 @@ contract VerifierRegistry is IVerifierRegistry, IERC165 {
         bytes32 codeHash = verifier.codehash;
         if (codeHash != proposal.codeHash) revert VerifierCodeChanged(verifier, proposal.codeHash, codeHash);
         delete _proposals[selector][logSteps];
-        _verifiers[selector][logSteps] = verifier;
+        _places[selector][logSteps].verifier = verifier;
         emit VerifierAdded(selector, logSteps, verifier);
     }
 
     /// @inheritdoc IVerifierRegistry
     function freeze(bytes4 selector) external {
         if (msg.sender != guardian && msg.sender != owner) revert NotGuardian(guardian, msg.sender);
-        if (_frozen[selector]) revert SelectorFrozen(selector);
-        _frozen[selector] = true;
-        emit SelectorStopped(selector, msg.sender);
+        _freeze(selector);
+    }
+
+    /// @inheritdoc IVerifierRegistry
+    function freezeByProof(bytes4 selector, uint8 logSteps, bytes calldata proof, uint256[] calldata instances)
+        external
+    {
+        address verifier = verifierOf(selector, logSteps);
+        (bool found, uint256 index, uint256 value) = EpochStatement.findImpossible(instances);
+        if (!found) revert NothingImpossible();
+        (bool returned, bytes memory answer) =
+            verifier.staticcall(abi.encodeCall(IEpochVerifier.verifyProof, (proof, instances)));
+        if (!EpochStatement.isYes(returned, answer)) revert VerifierRefuses(verifier, answer);
+        emit SelectorBroken(selector, logSteps, verifier, index, value);
+        _freeze(selector);
     }
 
     /// @inheritdoc IVerifierRegistry
@@ -101,10 +121,14 @@ contract VerifierRegistry is IVerifierRegistry, IERC165 {
     }
 
     /// @inheritdoc IVerifierRegistry
-    function verifierOf(bytes4 selector, uint8 logSteps) external view returns (address verifier) {
-        if (_frozen[selector]) revert SelectorFrozen(selector);
-        verifier = _verifiers[selector][logSteps];
-        if (verifier == address(0)) revert VerifierMissing(selector, logSteps);
+    function verifierOf(bytes4 selector, uint8 logSteps) public view returns (address verifier) {
+        Place memory place = _places[selector][logSteps];
+        if (place.frozen) revert SelectorFrozen(selector);
+        verifier = place.verifier;
+        if (verifier == address(0)) {
+            if (_frozen[selector]) revert SelectorFrozen(selector);
+            revert VerifierMissing(selector, logSteps);
+        }
     }
 
     /// @inheritdoc IVerifierRegistry
@@ -125,7 +149,18 @@ contract VerifierRegistry is IVerifierRegistry, IERC165 {
     /// @dev A frozen selector takes no verifier, and a taken place no other one.
     function _requireOpen(bytes4 selector, uint8 logSteps) private view {
         if (_frozen[selector]) revert SelectorFrozen(selector);
-        address standing = _verifiers[selector][logSteps];
+        address standing = _places[selector][logSteps].verifier;
         if (standing != address(0)) revert VerifierExists(selector, logSteps, standing);
+    }
+
+    /// @dev A frozen selector takes no verifier, so no place can be filled later without its flag.
+    function _freeze(bytes4 selector) private {
+        if (_frozen[selector]) revert SelectorFrozen(selector);
+        _frozen[selector] = true;
+        for (uint8 log = 0; log <= StepTree.MAX_LOG_STEPS; ++log) {
+            Place storage place = _places[selector][log];
+            if (place.verifier != address(0)) place.frozen = true;
+        }
+        emit SelectorStopped(selector, msg.sender);
     }
 }

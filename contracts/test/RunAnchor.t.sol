@@ -32,7 +32,9 @@ contract RunAnchorTest is AnchorFixture {
         assertEq(bound_.policy, policy, "policy");
         IRunAnchor.Head memory head = anchor.head(id);
         assertEq(head.state, genesis, "state");
-        assertEq(head.root, bytes32(0), "root");
+        assertEq(head.root, sha256(""), "root");
+        assertEq(bound_.registeredAt, block.timestamp, "time");
+        assertEq(head.anchoredAt, 0, "not anchored");
         assertEq(head.steps + head.epoch, 0, "nothing anchored");
     }
 
@@ -106,14 +108,23 @@ contract RunAnchorTest is AnchorFixture {
         anchorAs(TRAINER, run, 2, input);
     }
 
-    /// @dev Head's two words and root, and one peak: nothing else is written.
-    function test_anchor_writesFourSlots() public {
-        anchorAs(TRAINER, run, 1, epochInput(1, 4));
+    /// @dev Counters, state and root, none of which was zero: nothing else is written, not even by the first epoch.
+    function test_anchor_writesThreeNonzeroSlots() public {
+        IRunAnchor.AnchorInput memory first = epochInput(1, 4);
+        vm.record();
+        anchorAs(TRAINER, run, 1, first);
+        (, bytes32[] memory writes) = vm.accesses(address(anchor));
+        assertEq(distinct(writes), 3, "slots written by the first epoch");
+        RunId fresh = registerRun("fresh");
+        for (uint256 offset = 1; offset < 4; ++offset) {
+            bytes32 slot = bytes32(uint256(keccak256(abi.encode(RunId.unwrap(fresh), 0))) + offset);
+            assertTrue(vm.load(address(anchor), slot) != 0, "nonzero from registration on");
+        }
         IRunAnchor.AnchorInput memory input = epochInput(2, 4);
         vm.record();
         anchorAs(TRAINER, run, 2, input);
-        (, bytes32[] memory writes) = vm.accesses(address(anchor));
-        assertEq(distinct(writes), 4, "slots written");
+        (, writes) = vm.accesses(address(anchor));
+        assertEq(distinct(writes), 3, "slots written by the second epoch");
     }
 
     function test_anchor_otherRecordOrderGivesOtherRoot(uint256 seed) public {
@@ -133,8 +144,8 @@ contract RunAnchorTest is AnchorFixture {
 
     function test_anchor_revertsWhen_notSubmitter(address caller) public {
         if (caller == TRAINER) return;
-        vm.expectRevert(abi.encodeWithSelector(IRunAnchor.NotSubmitter.selector, run, caller));
-        anchorAs(caller, run, 1, epochInput(1, 1));
+        bytes memory reason = abi.encodeWithSelector(IRunAnchor.NotSubmitter.selector, run, caller);
+        expectRefusalOf(caller, reason, run, 1, epochInput(1, 1));
     }
 
     function test_anchor_revertsWhen_epochReplayed() public {
@@ -198,6 +209,115 @@ contract RunAnchorTest is AnchorFixture {
             instance = 18 + index - 13;
         }
         expectRefusal(abi.encodeWithSelector(IRunAnchor.NotCanonical.selector, instance, value), run, 1, input);
+    }
+
+    /// @dev Trees of 1 to 15 steps, with each peak changed, one left out, and one too many.
+    /// forge-config: default.fuzz.runs = 16
+    function test_anchor_revertsWhen_peaksAreNotTheTrees(uint256 seed) public {
+        for (uint64 size = 0; size < 15; ++size) {
+            if (size != 0) anchorAs(TRAINER, run, size, epochInput(seed ^ size, 1));
+            bytes32[] memory right = peaksOf(run);
+            IRunAnchor.AnchorInput memory input = epochInput(seed, 1);
+            for (uint256 i = 0; i < right.length; ++i) {
+                input.peaks = peaksOf(run);
+                input.peaks[i] ^= bytes32(uint256(1) << (seed % 256));
+                refusedPeaks(size + 1, input, IRunAnchor.PeaksMismatch.selector);
+                if (i == 0) continue;
+                input.peaks = peaksOf(run);
+                (input.peaks[0], input.peaks[i]) = (input.peaks[i], input.peaks[0]);
+                refusedPeaks(size + 1, input, IRunAnchor.PeaksMismatch.selector);
+            }
+            // The right root, by itself, is not the peaks of a tree of several.
+            if (right.length > 1) {
+                input.peaks = new bytes32[](1);
+                input.peaks[0] = anchor.head(run).root;
+                refusedPeaks(size + 1, input, IRunAnchor.PeakCountMismatch.selector);
+            }
+            input.peaks = new bytes32[](right.length + 1);
+            for (uint256 i = 0; i < right.length; ++i) {
+                input.peaks[i] = right[i];
+            }
+            refusedPeaks(size + 1, input, IRunAnchor.PeakCountMismatch.selector);
+        }
+    }
+
+    function test_anchorBatch_movesSeveralRuns(uint256 seed) public {
+        RunId other = registerRun("other");
+        anchorAs(TRAINER, run, 1, epochInput(seed, 2));
+        IRunAnchor.BatchItem[] memory items = new IRunAnchor.BatchItem[](3);
+        items[0] = item(run, 2, epochInput(seed ^ 1, 2));
+        items[1] = item(other, 1, epochInput(seed ^ 2, 8));
+        items[2] = item(run, 3, epochInput(seed ^ 3, 4));
+        vm.prank(TRAINER);
+        anchor.anchorBatch(items);
+        assertTrue(anchor.head(run).epoch == 3 && anchor.head(run).steps == 8, "two epochs of one run");
+        assertTrue(anchor.head(other).epoch == 1 && anchor.head(other).steps == 8, "one of another");
+        assertEq(anchor.head(run).root, ReferenceTree.root(leavesOf[run], 0, 8), "root");
+        assertEq(anchor.head(other).root, ReferenceTree.root(leavesOf[other], 0, 8), "other root");
+    }
+
+    /// @dev One that is refused, whichever it is, takes the others with it; so does one that is not the caller's.
+    function test_anchorBatch_isAllOrNothing(uint256 which) public {
+        which = bound(which, 0, 2);
+        RunId[3] memory runs = [run, registerRun("second"), registerRun("third")];
+        IRunAnchor.BatchItem[] memory items = new IRunAnchor.BatchItem[](3);
+        for (uint256 i = 0; i < 3; ++i) {
+            items[i] = item(runs[i], i == which ? 2 : 1, epochInput(i, 4));
+        }
+        vm.expectRevert(abi.encodeWithSelector(IRunAnchor.EpochNotNext.selector, runs[which], 1, 2));
+        vm.prank(TRAINER);
+        anchor.anchorBatch(items);
+        vm.prank(TRAINER);
+        anchor.transferRun(runs[which], STRANGER);
+        vm.prank(STRANGER);
+        anchor.acceptRun(runs[which]);
+        items[which].epoch = 1;
+        vm.expectRevert(abi.encodeWithSelector(IRunAnchor.NotSubmitter.selector, runs[which], TRAINER));
+        vm.prank(TRAINER);
+        anchor.anchorBatch(items);
+        for (uint256 i = 0; i < 3; ++i) {
+            assertEq(anchor.head(runs[i]).epoch, 0, "nothing anchored");
+        }
+    }
+
+    /// @dev Every root the run has had belongs to it, by its consistency path, and no other root does.
+    /// forge-config: default.fuzz.runs = 16
+    function test_verifyConsistency_holdsForRootsOfThePast(uint256 seed) public {
+        bytes32[] memory roots = new bytes32[](16);
+        for (uint64 n = 1; n < 16; ++n) {
+            anchorAs(TRAINER, run, n, epochInput(seed ^ n, 1));
+            roots[n] = anchor.head(run).root;
+            bytes32[] memory leaves = leavesOf[run];
+            for (uint64 old = 1; old <= n; ++old) {
+                bytes32[] memory path = ReferenceTree.consistency(leaves, 0, n, old, true);
+                assertTrue(anchor.verifyConsistency(run, old, roots[old], path), "a root of the past");
+                assertTrue(!anchor.verifyConsistency(run, old, ~roots[old], path), "another root");
+                assertTrue(!anchor.verifyConsistency(run, old - 1, roots[old], path), "another size");
+                for (uint256 i = 0; i < path.length; ++i) {
+                    path[i] = ~path[i];
+                    assertTrue(!anchor.verifyConsistency(run, old, roots[old], path), "another path");
+                    path[i] = ~path[i];
+                }
+            }
+            assertTrue(!anchor.verifyConsistency(run, n + 1, roots[n], new bytes32[](0)), "not anchored");
+        }
+    }
+
+    function test_factsOf_saysWhatGatesAsk() public {
+        IRunAnchor.Facts memory facts = anchor.factsOf(RunId.wrap(1));
+        assertEq(keccak256(abi.encode(facts)), keccak256(new bytes(256)), "unknown: all zero");
+        anchorAs(TRAINER, run, 1, epochInput(1, 4));
+        facts = anchor.factsOf(run);
+        assertEq(facts.owner, TRAINER, "owner");
+        assertEq(facts.selector, SELECTOR, "selector");
+        assertTrue(!facts.finalized && !facts.frozen, "open");
+        assertTrue(facts.steps == 4 && facts.anchoredAt == block.timestamp, "size and time");
+        assertEq(facts.state, anchor.head(run).state, "state");
+        assertEq(facts.policy, POLICY, "policy");
+        finalizeRun(run);
+        freeze();
+        facts = anchor.factsOf(run);
+        assertTrue(facts.finalized && facts.frozen, "final and frozen");
     }
 
     function test_anchor_revertsWhen_verifierMissing() public {
@@ -273,8 +393,8 @@ contract RunAnchorTest is AnchorFixture {
         anchor.announce(run, 1, "manifest", bytes20("v1"), "v2");
         vm.prank(TRAINER);
         anchor.setSubmitter(run, STRANGER, false);
-        vm.expectRevert(abi.encodeWithSelector(IRunAnchor.NotSubmitter.selector, run, STRANGER));
-        anchorAs(STRANGER, run, 2, epochInput(2, 1));
+        bytes memory reason = abi.encodeWithSelector(IRunAnchor.NotSubmitter.selector, run, STRANGER);
+        expectRefusalOf(STRANGER, reason, run, 2, epochInput(2, 1));
     }
 
     function test_ownerCalls_revertWhen_notOwner(address caller) public {
@@ -399,6 +519,23 @@ contract RunAnchorTest is AnchorFixture {
         assertTrue(!anchor.supportsInterface(0xffffffff), "invalid id");
         assertTrue(registry.supportsInterface(type(IVerifierRegistry).interfaceId), "IVerifierRegistry");
         assertEq(anchor.registry(), address(registry), "registry");
+    }
+
+    function refusedPeaks(uint64 epoch, IRunAnchor.AnchorInput memory input, bytes4 selector) private {
+        vm.prank(TRAINER);
+        (bool ok, bytes memory answer) = address(anchor).call(abi.encodeCall(IRunAnchor.anchor, (run, epoch, input)));
+        assertTrue(!ok, "refused");
+        assertSelector(bytes4(answer), selector, "peaks");
+    }
+
+    /// @dev An epoch of a batch, with the peaks that the run has by then.
+    function item(RunId id, uint64 epoch, IRunAnchor.AnchorInput memory input)
+        private
+        returns (IRunAnchor.BatchItem memory)
+    {
+        input.peaks = peaksOf(id);
+        keep(id, input);
+        return IRunAnchor.BatchItem({run: id, epoch: epoch, input: input});
     }
 
     function freeze() private {

@@ -5,17 +5,54 @@ import {StepTree} from "../src/libraries/StepTree.sol";
 import {ReferenceTree} from "./support/ReferenceTree.sol";
 import {TestBase} from "./support/TestBase.sol";
 
-/// @dev Gives the library storage and calldata.
-contract TreeHarness {
-    mapping(uint256 level => bytes32) private _peaks;
-    uint64 public size;
-    bytes32 public root;
+/// @dev Gives the library calldata, and keeps the leaves as a submitter would.
+contract TreeHarness is TestBase {
+    bytes32[] private _leaves;
+    bytes32 public root = StepTree.EMPTY_ROOT;
+
+    function size() public view returns (uint64) {
+        return uint64(_leaves.length);
+    }
 
     function append(uint256[] calldata digests, bytes32[] calldata records) external {
         uint256 level = 0;
         while (digests.length >> level != 1) ++level;
-        root = StepTree.append(_peaks, size, level, StepTree.epochRoot(size, digests, records));
-        size += uint64(digests.length);
+        extend(level, StepTree.epochRoot(size(), digests, records));
+        for (uint256 i = 0; i < digests.length; ++i) {
+            _leaves.push(ReferenceTree.leaf(size(), digests[i], records[i]));
+        }
+    }
+
+    function appendLeaf(bytes32 hash) external {
+        extend(0, hash);
+        _leaves.push(hash);
+    }
+
+    function extend(uint256 level, bytes32 subtree) private {
+        bytes32[] memory peaks = ReferenceTree.peaks(_leaves);
+        assertEq(StepTree.peakCount(size()), peaks.length, "number of peaks");
+        assertEq(this.rootOf(peaks), root, "root of the peaks");
+        root = this.appended(size(), level, subtree, peaks);
+    }
+
+    function rootOf(bytes32[] calldata peaks) external view returns (bytes32) {
+        return StepTree.rootOf(peaks);
+    }
+
+    function appended(uint64 size_, uint256 level, bytes32 subtree, bytes32[] calldata peaks)
+        external
+        view
+        returns (bytes32)
+    {
+        return StepTree.append(size_, level, subtree, peaks);
+    }
+
+    function consistent(bytes32 root_, uint64 size_, bytes32 oldRoot, uint64 oldSize, bytes32[] calldata path)
+        external
+        view
+        returns (bool)
+    {
+        return StepTree.verifyConsistency(root_, size_, oldRoot, oldSize, path);
     }
 
     function epochRoot(uint64 first, uint256[] calldata digests, bytes32[] calldata records)
@@ -24,11 +61,6 @@ contract TreeHarness {
         returns (bytes32)
     {
         return StepTree.epochRoot(first, digests, records);
-    }
-
-    function appendLeaf(bytes32 hash) external {
-        root = StepTree.append(_peaks, size, 0, hash);
-        ++size;
     }
 
     function verify(bytes32 root_, uint64 size_, uint64 index, bytes32 hash, bytes32[] calldata path)
@@ -99,6 +131,32 @@ contract StepTreeTest is TestBase {
                 path[other % path.length] ^= bytes32(uint256(1));
                 assertTrue(!tree.verify(root, uint64(size), uint64(i), leaves[i], path), "other path");
             }
+        }
+    }
+
+    function test_verifyConsistency_acceptsBeginningsAndNothingElse(uint256 seed, uint256 size, uint256 old) public {
+        size = bound(size, 1, 40);
+        old = bound(old, 1, size);
+        TreeHarness tree = new TreeHarness();
+        bytes32[] memory leaves = new bytes32[](size);
+        for (uint256 i = 0; i < size; ++i) {
+            leaves[i] = keccak256(abi.encode(seed, i));
+        }
+        (bytes32 root, bytes32 oldRoot) = (ReferenceTree.root(leaves, 0, size), ReferenceTree.root(leaves, 0, old));
+        bytes32[] memory path = ReferenceTree.consistency(leaves, 0, size, old, true);
+        assertTrue(tree.consistent(root, uint64(size), oldRoot, uint64(old), path), "beginning");
+        assertTrue(!tree.consistent(root, uint64(size), ~oldRoot, uint64(old), path), "other old root");
+        assertTrue(!tree.consistent(~root, uint64(size), oldRoot, uint64(old), path), "other root");
+        assertTrue(!tree.consistent(root, uint64(size), StepTree.EMPTY_ROOT, 0, path), "empty");
+        assertTrue(!tree.consistent(root, uint64(size), oldRoot, uint64(size) + 1, path), "longer");
+        bytes32[] memory longer = new bytes32[](path.length + 1);
+        for (uint256 i = 0; i < path.length; ++i) {
+            longer[i] = path[i];
+        }
+        assertTrue(!tree.consistent(root, uint64(size), oldRoot, uint64(old), longer), "longer path");
+        if (path.length > 0) {
+            path[seed % path.length] ^= bytes32(uint256(1));
+            assertTrue(!tree.consistent(root, uint64(size), oldRoot, uint64(old), path), "other path");
         }
     }
 

@@ -1,9 +1,10 @@
-//! `cargo xtask contracts build|test|check`.
+//! `cargo xtask contracts build|test|snapshot|check`.
 //!
 //! `contracts/artifacts/*.json` hold the ABI and bytecode of what is deployed, so that running needs no compiler;
-//! `check` fails when they differ from a fresh build.
+//! `check` fails when they differ from a fresh build. `contracts/snapshots` holds gas and code sizes that tests measure;
+//! `test` fails when they are others, `snapshot` writes them anew.
 
-use std::{fs, path::PathBuf};
+use std::{fs, iter, path::PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
@@ -17,13 +18,22 @@ const DEPLOYED: [&str; 3] = ["RunAnchor", "VerifierRegistry", "IEpochVerifier"];
 /// Without the cache: other forge commands leave outputs without bytecode behind.
 const FRESH_BUILD: [&str; 4] = ["build", "--force", "--skip", "test"];
 
+/// Runs what measures, and writes instead of comparing.
+const SNAPSHOT: [&str; 4] = ["test", "--match-contract", "(Gas|RealProof)$", "--gas-snapshot-check=false"];
+
 /// What to do with the contracts.
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Subcommand)]
 pub enum Action {
     /// Compile, and write `contracts/artifacts`.
     Build,
     /// Run the contracts' tests.
-    Test,
+    Test {
+        /// More arguments of `forge test`, as `--match-contract RealProof`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Write `contracts/snapshots`.
+    Snapshot,
     /// Fail if `contracts/artifacts` or the formatting differ from a fresh build.
     Check,
 }
@@ -47,7 +57,11 @@ pub fn run(action: Action) -> anyhow::Result<()> {
             }
             Ok(())
         }
-        Action::Test => forge(&tools, &["test"]),
+        Action::Test { args } => {
+            let args: Vec<&str> = iter::once("test").chain(args.iter().map(String::as_str)).collect();
+            forge(&tools, &args)
+        }
+        Action::Snapshot => forge(&tools, &SNAPSHOT),
         Action::Check => {
             forge(&tools, &["fmt", "--check"])?;
             forge(&tools, &FRESH_BUILD)?;

@@ -8,7 +8,7 @@ use chain::{EpochSubmission, Outcome, Registration};
 use circuits::convert::to_fr;
 use circuits::keys::StepVerifyingKey;
 use clap::Args;
-use ledger::{Address, Digest, EpochIndex, FieldElement, Selector};
+use ledger::{Address, Digest, EpochIndex, FieldElement, Selector, tree::CompactRange};
 use serde::Serialize;
 use srs::Srs;
 use store::RunWriter;
@@ -68,6 +68,8 @@ struct Submission {
     state_out: FieldElement,
     digests: Vec<FieldElement>,
     record_hashes: Vec<Digest>,
+    /// Roots of the perfect subtrees of the run's tree before the epoch, largest first.
+    peaks: Vec<Digest>,
     proof: String,
     root_after: String,
 }
@@ -122,7 +124,11 @@ impl<'a> Submissions<'a> {
         };
         let instances: Vec<_> = epoch.instances().to_words().into_iter().map(to_fr).collect();
         let proof = encoder.encode_proof(&proof, &instances).map_err(|e| failed("epoch proof", e))?;
-        Ok(EpochSubmission::new(epoch, record_hashes, proof))
+        let mut before = CompactRange::new();
+        for earlier in &log.epochs()[..index as usize] {
+            before.push_subtree(earlier.log_steps(), earlier.epoch_root)?;
+        }
+        Ok(EpochSubmission::new(&before, epoch, record_hashes, proof))
     }
 }
 
@@ -168,6 +174,7 @@ impl Anchor {
                 proof: format!("0x{}", hex::encode(epoch.proof_bytes())),
                 digests: epoch.digests,
                 record_hashes: epoch.record_hashes,
+                peaks: epoch.peaks,
                 root_after: epoch.root_after.to_string(),
             });
         }

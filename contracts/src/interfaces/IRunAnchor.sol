@@ -15,6 +15,7 @@ interface IRunAnchor {
         address owner;
         address pendingOwner; // zero: no transfer is pending
         bytes4 selector; // circuit family, key of the verifier registry
+        uint64 registeredAt; // unix seconds
         RunId parent; // zero: none
         uint256 genesisState; // digest of the state before step 0
         uint256 policy; // digest of the policy
@@ -22,7 +23,7 @@ interface IRunAnchor {
 
     /// @notice Last anchored state of a run.
     struct Head {
-        bytes32 root; // RFC 9162 root over `steps` leaves; zero while nothing is anchored
+        bytes32 root; // RFC 9162 root over `steps` leaves; SHA-256 of nothing while there is none
         uint256 state; // digest of the state after the last step
         uint64 epoch; // counted from 1; 0: nothing is anchored
         uint64 steps;
@@ -35,7 +36,27 @@ interface IRunAnchor {
         uint256 stateOut; // digest of the state after the epoch
         uint256[] digests; // D_t of each step, field elements
         bytes32[] recordHashes; // A_t of each step: SHA-256 of its record
+        bytes32[] peaks; // roots of the perfect subtrees of the run's tree before this epoch, largest first
         bytes proof; // 12 accumulator words, then the proof
+    }
+
+    /// @notice One epoch of a batch.
+    struct BatchItem {
+        RunId run;
+        uint64 epoch;
+        AnchorInput input;
+    }
+
+    /// @notice What a contract that relies on a run asks for, in one call.
+    struct Facts {
+        address owner; // zero: the run is unknown, and all else is zero
+        bytes4 selector;
+        bool finalized;
+        bool frozen; // the selector accepts nothing any more
+        uint64 steps;
+        uint64 anchoredAt; // unix seconds; zero while nothing is anchored
+        uint256 state;
+        uint256 policy;
     }
 
     /// @notice A run may be anchored from now on.
@@ -112,6 +133,10 @@ interface IRunAnchor {
     error LengthMismatch(uint256 digests, uint256 recordHashes);
     /// @notice Thrown when the run's size is not a multiple of the epoch's.
     error Misaligned(RunId run, uint64 size, uint256 steps);
+    /// @notice Thrown when there is not one peak for each one-bit of the run's size.
+    error PeakCountMismatch(RunId run, uint256 expected, uint256 got);
+    /// @notice Thrown when the peaks together do not give the run's root.
+    error PeaksMismatch(RunId run, bytes32 expected, bytes32 got);
     /// @notice Thrown when the run would have more than `max` steps.
     error RunTooLong(RunId run, uint64 max, uint256 got);
     /// @notice Thrown when the proof is shorter than its accumulator.
@@ -142,6 +167,9 @@ interface IRunAnchor {
     /// @param epoch Counter of this epoch: one more than the head's.
     function anchor(RunId run, uint64 epoch, AnchorInput calldata input) external;
 
+    /// @notice Anchors several epochs, of one run or of several, in this order: all of them or none.
+    function anchorBatch(BatchItem[] calldata items) external;
+
     /// @notice Says where the bundle of the first `size` steps is; owner or submitter.
     function announce(RunId run, uint64 size, bytes32 manifestDigest, bytes20 infohashV1, bytes32 infohashV2) external;
 
@@ -165,11 +193,23 @@ interface IRunAnchor {
         view
         returns (bool included);
 
+    /// @notice Whether the run's first `size` steps have the root `root`: how a root of the past is shown to belong to
+    /// the run.
+    /// @param path Nodes, smallest subtree first (RFC 9162, 2.1.4); empty if `size` is the run's.
+    /// @return consistent False for no steps, and for more than are anchored.
+    function verifyConsistency(RunId run, uint64 size, bytes32 root, bytes32[] calldata path)
+        external
+        view
+        returns (bool consistent);
+
     /// @notice The run's last anchored state.
     function head(RunId run) external view returns (Head memory);
 
     /// @notice What the run is bound to.
     function runOf(RunId run) external view returns (Run memory);
+
+    /// @notice What the gate of a marketplace looks at. Does not revert for an unknown run.
+    function factsOf(RunId run) external view returns (Facts memory);
 
     /// @notice Whether the run takes no more epochs.
     function isFinal(RunId run) external view returns (bool);

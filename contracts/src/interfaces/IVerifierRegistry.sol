@@ -24,6 +24,10 @@ interface IVerifierRegistry {
     event VerifierAdded(bytes4 indexed selector, uint8 indexed logSteps, address indexed verifier);
     /// @notice The verifiers of a selector accept nothing from now on.
     event SelectorStopped(bytes4 indexed selector, address indexed by);
+    /// @notice A verifier accepted what its circuit makes impossible: the instance at `index` was `value`.
+    event SelectorBroken(
+        bytes4 indexed selector, uint8 indexed logSteps, address indexed verifier, uint256 index, uint256 value
+    );
     /// @notice `to` may become the owner by accepting.
     event RegistryOwnerProposed(address indexed from, address indexed to);
     /// @notice The registry has another owner.
@@ -53,7 +57,11 @@ interface IVerifierRegistry {
     error ProposalNotReady(uint64 readyAt, uint64 timestamp);
     /// @notice Thrown when the code of a proposed verifier is no longer the proposed one.
     error VerifierCodeChanged(address verifier, bytes32 expected, bytes32 got);
-    /// @notice Thrown when the guardian has frozen the selector.
+    /// @notice Thrown when instances could belong to a valid proof: they break nothing.
+    error NothingImpossible();
+    /// @notice Thrown when the verifier does not accept what was to show that it is broken.
+    error VerifierRefuses(address verifier, bytes reason);
+    /// @notice Thrown when the selector is frozen.
     error SelectorFrozen(bytes4 selector);
 
     /// @notice Proposes a verifier. Replaces a pending proposal, and starts the delay anew.
@@ -67,6 +75,13 @@ interface IVerifierRegistry {
 
     /// @notice Stops a selector at once and for ever; owner or guardian.
     function freeze(bytes4 selector) external;
+
+    /// @notice Stops a selector at once and for ever; anybody who shows that one of its verifiers accepts a proof for
+    /// instances that the circuit makes impossible: a word that is not a field element, a first step of 2^40 or more, or
+    /// a fresh flag other than 0 and 1.
+    /// @param proof As the verifier takes it; no accumulator in front.
+    /// @param instances All instances, accumulator first.
+    function freezeByProof(bytes4 selector, uint8 logSteps, bytes calldata proof, uint256[] calldata instances) external;
 
     /// @notice Offers the registry to `to`; zero withdraws the offer.
     function transferOwnership(address to) external;

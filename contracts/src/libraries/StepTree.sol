@@ -8,6 +8,9 @@ library StepTree {
     /// @notice Binary logarithm of the largest epoch.
     uint8 internal constant MAX_LOG_STEPS = 16;
 
+    /// @notice Root of the tree without leaves: SHA-256 of nothing.
+    bytes32 internal constant EMPTY_ROOT = 0xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855;
+
     /// @notice Thrown when the SHA-256 precompile fails, which only happens without gas.
     error Sha256Failed();
 
@@ -44,21 +47,32 @@ library StepTree {
         // for (; n > 1; n /= 2) for (i = 0; i < n / 2; ++i) level[i] = node(level[2 * i], level[2 * i + 1]);
         // root = level[0];
         assembly ("memory-safe") {
-            let n := digests.length
-            let level := mload(0x40)
-            let buffer := add(level, shl(5, n))
+            // A word in front for the prefix of the first node; behind it leaves, then nodes in their place.
+            let level := add(mload(0x40), 0x20)
+            let end := add(level, shl(5, digests.length))
+            let buffer := end
+            let digest := digests.offset
+            let recordHash := recordHashes.offset
             // Bytes 0 to 8 of the buffer: prefix 0x00 and the step; the step is below 2^64.
-            for { let i := 0 } lt(i, n) { i := add(i, 1) } {
-                mstore(buffer, shl(184, add(firstStep, i)))
-                mstore(add(buffer, 9), calldataload(add(digests.offset, shl(5, i))))
-                mstore(add(buffer, 41), calldataload(add(recordHashes.offset, shl(5, i))))
-                ok := and(ok, staticcall(gas(), 2, buffer, 73, add(level, shl(5, i)), 32))
+            let head := shl(184, firstStep)
+            for { let to := level } lt(to, end) { to := add(to, 0x20) } {
+                mstore(buffer, head)
+                mstore(add(buffer, 9), calldataload(digest))
+                mstore(add(buffer, 41), calldataload(recordHash))
+                ok := and(ok, staticcall(gas(), 2, buffer, 73, to, 0x20))
+                head := add(head, shl(184, 1))
+                digest := add(digest, 0x20)
+                recordHash := add(recordHash, 0x20)
             }
-            mstore8(buffer, 1)
-            for { n := shr(1, n) } n { n := shr(1, n) } {
-                for { let i := 0 } lt(i, n) { i := add(i, 1) } {
-                    mcopy(add(buffer, 1), add(level, shl(6, i)), 64)
-                    ok := and(ok, staticcall(gas(), 2, buffer, 65, add(level, shl(5, i)), 32))
+            // Pairs are hashed where they stand. The byte in front of a pair belongs to the pair before, which has
+            // been hashed; the nodes already written end before it.
+            for { let size := shl(5, digests.length) } gt(size, 0x20) { size := shr(1, size) } {
+                end := add(level, size)
+                let to := level
+                for { let from := level } lt(from, end) { from := add(from, 0x40) } {
+                    mstore8(sub(from, 1), 1)
+                    ok := and(ok, staticcall(gas(), 2, sub(from, 1), 65, to, 0x20))
+                    to := add(to, 0x20)
                 }
             }
             root := mload(level)
@@ -66,25 +80,37 @@ library StepTree {
         if (!ok) revert Sha256Failed();
     }
 
+    /// @notice Number of perfect subtrees that a tree of `size` leaves consists of: one for each one-bit.
+    function peakCount(uint64 size) internal pure returns (uint256 count) {
+        for (uint256 rest = size; rest != 0; rest &= rest - 1) {
+            ++count;
+        }
+    }
+
+    /// @notice Root of the tree that consists of these perfect subtrees, largest first.
+    function rootOf(bytes32[] calldata peaks) internal view returns (bytes32 root) {
+        return peaks.length == 0 ? EMPTY_ROOT : _fold(peaks, peaks.length - 1, peaks[peaks.length - 1]);
+    }
+
     /// @notice Appends a perfect subtree of 2^level leaves to a tree of `size` leaves, and returns the new root.
-    /// @dev `peaks[l]` is the root of the perfect subtree of 2^l leaves that the bit l of `size` stands for; entries of
-    /// clear bits are stale and never read. `size` is a multiple of 2^level. Writes exactly one peak.
-    function append(mapping(uint256 level => bytes32) storage peaks, uint64 size, uint256 level, bytes32 subtree)
+    /// @dev The caller has checked that `size` is a multiple of 2^level, and the peaks: as many as `peakCount(size)`, and
+    /// `rootOf` them is the tree's root. The new tree keeps them or has them as nodes, so its root extends the old one.
+    function append(uint64 size, uint256 level, bytes32 subtree, bytes32[] calldata peaks)
         internal
+        view
         returns (bytes32 root)
     {
-        uint256 rest = uint256(size) >> level;
-        for (; rest & 1 == 1; rest >>= 1) {
-            subtree = node(peaks[level], subtree);
-            ++level;
+        uint256 left = peaks.length;
+        for (uint256 rest = uint256(size) >> level; rest & 1 == 1; rest >>= 1) {
+            subtree = node(peaks[--left], subtree);
         }
-        peaks[level] = subtree;
-        root = subtree;
-        // The larger subtrees stand to the left.
-        for (rest >>= 1; rest != 0; rest >>= 1) {
-            ++level;
-            if (rest & 1 == 1) root = node(peaks[level], root);
-        }
+        return _fold(peaks, left, subtree);
+    }
+
+    /// @dev The first `n` peaks stand to the left of `root`, the smallest next to it.
+    function _fold(bytes32[] calldata peaks, uint256 n, bytes32 root) private view returns (bytes32) {
+        while (n != 0) root = node(peaks[--n], root);
+        return root;
     }
 
     /// @notice Whether `leafHash` is the leaf at `index` of the tree of `size` leaves with this root.
@@ -114,5 +140,45 @@ library StepTree {
             last >>= 1;
         }
         return last == 0 && hash == root;
+    }
+
+    /// @notice Whether the tree of `size` leaves with this root begins with the leaves of the tree of `oldSize` leaves
+    /// with `oldRoot`. The empty tree is no beginning: it says nothing.
+    /// @dev RFC 9162, 2.1.4.2.
+    function verifyConsistency(bytes32 root, uint64 size, bytes32 oldRoot, uint64 oldSize, bytes32[] calldata path)
+        internal
+        view
+        returns (bool)
+    {
+        if (oldSize == 0 || oldSize > size) return false;
+        if (oldSize == size) return path.length == 0 && oldRoot == root;
+        uint64 position = oldSize - 1;
+        uint64 last = size - 1;
+        // Up to the largest perfect subtree that ends where the old tree ends.
+        while (position & 1 == 1) {
+            position >>= 1;
+            last >>= 1;
+        }
+        // If that is the whole old tree, its root is known and not in the path.
+        uint256 i = position == 0 ? 0 : 1;
+        if (path.length < i) return false;
+        bytes32 older = i == 0 ? oldRoot : path[0];
+        bytes32 newer = older;
+        for (; i < path.length; ++i) {
+            if (last == 0) return false;
+            if (position & 1 == 1 || position == last) {
+                older = node(path[i], older);
+                newer = node(path[i], newer);
+                while (position & 1 == 0 && position != 0) {
+                    position >>= 1;
+                    last >>= 1;
+                }
+            } else {
+                newer = node(newer, path[i]);
+            }
+            position >>= 1;
+            last >>= 1;
+        }
+        return last == 0 && older == oldRoot && newer == root;
     }
 }

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IRunAnchor, RunId} from "../../src/interfaces/IRunAnchor.sol";
 import {RunAnchor} from "../../src/RunAnchor.sol";
 import {VerifierRegistry} from "../../src/VerifierRegistry.sol";
+import {ReferenceTree} from "./ReferenceTree.sol";
 import {TestBase} from "./TestBase.sol";
 import {OpenVerifier} from "./Verifiers.sol";
 
@@ -23,6 +24,8 @@ abstract contract AnchorFixture is TestBase {
 
     VerifierRegistry internal registry;
     RunAnchor internal anchor;
+    /// @dev What each run's tree consists of, kept by `anchorAs`.
+    mapping(RunId run => bytes32[]) internal leavesOf;
 
     function deploy() internal {
         vm.warp(1_700_000_000);
@@ -71,9 +74,24 @@ abstract contract AnchorFixture is TestBase {
         return uint256(keccak256(abi.encode(seed, i))) % R;
     }
 
+    /// @dev Anchors with the right peaks, and keeps the leaves.
     function anchorAs(address caller, RunId run, uint64 epoch, IRunAnchor.AnchorInput memory input) internal {
+        input.peaks = peaksOf(run);
         vm.prank(caller);
         anchor.anchor(run, epoch, input);
+        keep(run, input);
+    }
+
+    /// @dev Roots of the perfect subtrees of the leaves kept so far, largest first.
+    function peaksOf(RunId run) internal view returns (bytes32[] memory) {
+        return ReferenceTree.peaks(leavesOf[run]);
+    }
+
+    function keep(RunId run, IRunAnchor.AnchorInput memory input) internal {
+        bytes32[] storage leaves = leavesOf[run];
+        for (uint256 i = 0; i < input.digests.length; ++i) {
+            leaves.push(ReferenceTree.leaf(uint64(leaves.length), input.digests[i], input.recordHashes[i]));
+        }
     }
 
     /// @dev Hash of the call that a verifier must get for a submitted proof and these instances.
@@ -89,9 +107,21 @@ abstract contract AnchorFixture is TestBase {
         return keccak256(abi.encodeWithSignature("verifyProof(bytes,uint256[])", rest, instances));
     }
 
-    /// @dev What `anchorAs` must revert with.
+    /// @dev What the trainer's submission must revert with.
     function expectRefusal(bytes memory reason, RunId run, uint64 epoch, IRunAnchor.AnchorInput memory input) internal {
+        expectRefusalOf(TRAINER, reason, run, epoch, input);
+    }
+
+    function expectRefusalOf(
+        address caller,
+        bytes memory reason,
+        RunId run,
+        uint64 epoch,
+        IRunAnchor.AnchorInput memory input
+    ) internal {
+        input.peaks = peaksOf(run);
         vm.expectRevert(reason);
-        anchorAs(TRAINER, run, epoch, input);
+        vm.prank(caller);
+        anchor.anchor(run, epoch, input);
     }
 }

@@ -5,7 +5,8 @@ use crate::ids::{Digest, Root, TreeSize};
 
 /// Roots of the perfect subtrees that a tree of some size consists of, largest first.
 ///
-/// There is one peak for each one-bit of the size. `RunAnchor` stores the same and extends it the same way.
+/// There is one peak for each one-bit of the size. `RunAnchor` is given the same with each epoch, checks it against
+/// the root it stores, and extends it the same way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CompactRange {
     size: u64,

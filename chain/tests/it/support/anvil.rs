@@ -9,6 +9,7 @@ use std::{
 
 use alloy::providers::{DynProvider, Provider, ProviderBuilder};
 use chain::{Client, Options, Signer, Writer};
+use ledger::Address;
 use serde_json::Value;
 
 /// A running node; ends with the value.
@@ -61,6 +62,12 @@ impl Anvil {
     /// A writer for another account.
     pub async fn writer_with(&self, key: &str) -> Writer {
         Writer::new(self.client().await, Signer::from_hex(key).expect("a key"))
+    }
+
+    /// Puts the code of one contract at another address, too.
+    pub async fn copy_code(&self, from: Address, to: Address) {
+        let code = self.request("eth_getCode", serde_json::json!([from, "latest"])).await;
+        self.request("anvil_setCode", serde_json::json!([to, code])).await;
     }
 
     /// A request of the node's own, such as `evm_snapshot`.

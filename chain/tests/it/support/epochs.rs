@@ -4,8 +4,7 @@ use chain::EpochSubmission;
 use ledger::{
     Digest, EpochIndex, EpochRecord, FieldElement, Root, RunId, StepIndex,
     canonical::V1,
-    tree::MerkleTree,
-    tree::{perfect_root, step_leaf},
+    tree::{CompactRange, MerkleTree, perfect_root, step_leaf},
 };
 
 /// A run's log, kept locally.
@@ -13,12 +12,14 @@ pub struct LocalLog {
     pub run: RunId,
     pub state: FieldElement,
     pub tree: MerkleTree,
+    /// The same tree, as a submission gives it.
+    pub range: CompactRange,
     pub epochs: u64,
 }
 
 impl LocalLog {
     pub fn new(run: RunId, genesis: FieldElement) -> Self {
-        Self { run, state: genesis, tree: MerkleTree::new(), epochs: 0 }
+        Self { run, state: genesis, tree: MerkleTree::new(), range: CompactRange::new(), epochs: 0 }
     }
 
     pub fn root(&self) -> Root {
@@ -55,6 +56,8 @@ impl LocalLog {
         };
         self.state = state_out;
         self.epochs += 1;
-        EpochSubmission::new(&record, records, proof)
+        let submission = EpochSubmission::new(&self.range, &record, records, proof);
+        self.range.push_subtree(record.log_steps(), epoch_root).expect("epochs of one size are aligned");
+        submission
     }
 }
