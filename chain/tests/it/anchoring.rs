@@ -126,6 +126,9 @@ async fn replayed_epoch_under_the_next_counter_is_bound_to_other_steps() {
     world.writer.anchor(world.contract, &first, 0).await.unwrap();
     let mut replay = first.clone();
     replay.epoch = EpochIndex(1);
+    let revert = refusal(world.writer.anchor(world.contract, &replay, 0).await);
+    assert_eq!(revert.name(), Some("PeakCountMismatch"), "the peaks of an empty run");
+    replay.peaks = log.next(4).peaks;
     // The test-only verifier takes it (a real one refuses the instances: contracts/test/RunAnchorBinding.t.sol), but
     // the contract takes the steps' numbers from storage, so the root cannot be that of the replayed log.
     let error = world.writer.anchor(world.contract, &replay, 0).await.unwrap_err();
