@@ -113,12 +113,12 @@ fn error(before: &State, after: &State, gradient: &[i64]) -> (f64, f64) {
     // The integer run is at its second step.
     let (c1, c2) = (1.0 - beta1 * beta1, 1.0 - beta2 * beta2);
     let (mut worst, mut sum) = (0f64, 0f64);
-    for i in 0..before.len() {
-        let g = gradient[i] as f64 / ONE;
-        let m = beta1 * before.m[i] as f64 / ONE + (1.0 - beta1) * g;
-        let v = beta2 * before.v[i] as f64 / (ONE * ONE) + (1.0 - beta2) * g * g;
+    for (i, g) in gradient.iter().enumerate() {
+        let (cell, g) = (before.cell(i), *g as f64 / ONE);
+        let m = beta1 * cell.m as f64 / ONE + (1.0 - beta1) * g;
+        let v = beta2 * cell.v as f64 / (ONE * ONE) + (1.0 - beta2) * g * g;
         let update = lr * (m / c1) / ((v / c2).sqrt() + eps);
-        let got = (after.w[i] - before.w[i]) as f64 / ONE;
+        let got = (after.w[i] - cell.w) as f64 / ONE;
         worst = worst.max((got + update).abs());
         sum += update.abs();
     }

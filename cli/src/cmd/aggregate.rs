@@ -18,9 +18,8 @@ use crate::output::{Output, failed};
 use crate::run::{epoch_shape, genesis_products, step_key};
 
 /// Aggregate the finished epochs of a run, each in one proof. What is aggregated already is left alone.
-///
-/// Example: cairn aggregate --run artifacts/run-0x…
 #[derive(Args)]
+#[command(after_help = "Example: cairn aggregate --run artifacts/run-0x…")]
 pub struct Aggregate {
     /// Run directory.
     #[arg(long = "run", value_name = "DIR")]

@@ -20,9 +20,10 @@ use crate::output::{Output, failed};
 use crate::run::{epoch_shape, step_key};
 
 /// Register a run and anchor its aggregated epochs in order. Repeating it goes on where it stopped.
-///
-/// Example: cairn anchor --run DIR --rpc http://127.0.0.1:8545 --contract 0x… --anvil-dev-key --finalize
 #[derive(Args)]
+#[command(
+    after_help = "Example: cairn anchor --run DIR --rpc http://127.0.0.1:8545 --contract 0x… --anvil-dev-key --finalize"
+)]
 pub struct Anchor {
     /// Run directory.
     #[arg(long = "run", value_name = "DIR")]

@@ -13,9 +13,8 @@ use crate::output::{Output, failed};
 use crate::run::{open, step_key};
 
 /// Check that a weights file with its opening is the state of a run at a step.
-///
-/// Example: cairn check-weights --run DIR --weights model.safetensors --opening opening.json
 #[derive(Args)]
+#[command(after_help = "Example: cairn check-weights --run DIR --weights model.safetensors --opening opening.json")]
 pub struct CheckWeights {
     /// Run directory.
     #[arg(long = "run", value_name = "DIR")]

@@ -39,9 +39,8 @@ impl SignerArgs {
 }
 
 /// Deploy registry and anchor and, with --run, the verifier of the run's epochs. Repeating it changes nothing.
-///
-/// Example: cairn deploy --rpc http://127.0.0.1:8545 --anvil-dev-key --run DIR --solc solc
 #[derive(Args)]
+#[command(after_help = "Example: cairn deploy --rpc http://127.0.0.1:8545 --anvil-dev-key --run DIR --solc solc")]
 pub struct Deploy {
     /// Address of the node.
     #[arg(long)]

@@ -21,9 +21,8 @@ enum Circuit {
 }
 
 /// Generate the keys for a number of parameters and print their digests. Epoch keys are cached.
-///
-/// Example: cairn keys --circuit adam --params 2410 --epoch-size 4
 #[derive(Args)]
+#[command(after_help = "Example: cairn keys --circuit adam --params 2410 --epoch-size 4")]
 pub struct Keys {
     /// Update rule.
     #[arg(long, value_enum)]

@@ -15,9 +15,8 @@ use crate::output::Output;
 use crate::run::{open, seeds};
 
 /// Write weights and opening of one state. They open that state and no other.
-///
-/// Example: cairn open --run DIR --step 8 --weights model.safetensors --opening opening.json
 #[derive(Args)]
+#[command(after_help = "Example: cairn open --run DIR --step 8 --weights model.safetensors --opening opening.json")]
 pub struct Open {
     /// Run directory.
     #[arg(long = "run", value_name = "DIR")]

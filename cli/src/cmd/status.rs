@@ -11,6 +11,7 @@ use crate::run::open;
 
 /// Show where a run stands: steps, epochs, anchors. Checks nothing; see `cairn verify`.
 #[derive(Args)]
+#[command(after_help = "Example: cairn status --run DIR")]
 pub struct Status {
     /// Run directory.
     #[arg(long = "run", value_name = "DIR")]

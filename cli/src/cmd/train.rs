@@ -58,9 +58,10 @@ enum LrDecay {
 /// Train a multi-layer perceptron and prove every step.
 ///
 /// Repeating the command continues where the last one stopped, also after a kill: give the same --salt or --continue.
-///
-/// Example: cairn train --data testdata/digits.csv.gz --steps 8 --epoch-size 4 --artifacts artifacts
 #[derive(Args)]
+#[command(
+    after_help = "Example: cairn train --data testdata/digits.csv.gz --steps 8 --epoch-size 4 --artifacts artifacts"
+)]
 pub struct Train {
     /// CSV, may be gzipped: features, then the label.
     #[arg(long)]

@@ -14,9 +14,8 @@ use crate::output::Output;
 use crate::run::{epoch_shape, open, step_key};
 
 /// Generate the Solidity verifier of a run's epochs and, with --solc, its bytecode.
-///
-/// Example: cairn verifier --run DIR --out Verifier.sol --solc .cache/tools/bin/solc
 #[derive(Args)]
+#[command(after_help = "Example: cairn verifier --run DIR --out Verifier.sol --solc .cache/tools/bin/solc")]
 pub struct Verifier {
     /// Run directory.
     #[arg(long = "run", value_name = "DIR")]

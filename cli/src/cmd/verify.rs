@@ -23,9 +23,8 @@ use crate::progress;
 use crate::run::{epoch_shape, genesis_products, open, step_key};
 
 /// Check a run as a stranger would: nothing but its directory, and with --rpc the chain, is believed.
-///
-/// Example: cairn verify --run DIR --all --rpc http://127.0.0.1:8545 --contract 0x…
 #[derive(Args)]
+#[command(after_help = "Example: cairn verify --run DIR --all --rpc http://127.0.0.1:8545 --contract 0x…")]
 pub struct Verify {
     /// Run directory.
     #[arg(long = "run", value_name = "DIR")]
