@@ -10,6 +10,9 @@ pub(crate) const RUN_ANCHOR: ArtifactText =
 /// The registry of verifiers.
 pub(crate) const VERIFIER_REGISTRY: ArtifactText =
     ArtifactText { what: "VerifierRegistry", json: include_str!("../../contracts/artifacts/VerifierRegistry.json") };
+/// Attestations of auditors.
+pub(crate) const ATTESTATIONS: ArtifactText =
+    ArtifactText { what: "Attestations", json: include_str!("../../contracts/artifacts/Attestations.json") };
 
 /// What generated verifiers have in common: errors only, no bytecode.
 pub(crate) const EPOCH_VERIFIER: ArtifactText =

@@ -4,5 +4,6 @@
 
 #![allow(missing_docs, clippy::too_many_arguments, reason = "generated from the interfaces")]
 
+alloy::sol!("../contracts/src/interfaces/IAttestations.sol");
 alloy::sol!("../contracts/src/interfaces/IRunAnchor.sol");
 alloy::sol!("../contracts/src/interfaces/IVerifierRegistry.sol");

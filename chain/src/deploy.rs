@@ -7,7 +7,7 @@ use alloy::{
 use ledger::{Address, Salt};
 
 use crate::{
-    artifacts::{RUN_ANCHOR, VERIFIER_REGISTRY},
+    artifacts::{ATTESTATIONS, RUN_ANCHOR, VERIFIER_REGISTRY},
     client::Client,
     convert,
     error::ChainError,
@@ -27,13 +27,15 @@ pub struct InitCode {
     bytes: Vec<u8>,
 }
 
-/// The registry and the anchor of one deployment.
+/// The registry, the anchor and the attestations of one deployment.
 #[derive(Clone, Debug)]
 pub struct DeployPlan {
     /// Registry of verifiers.
     pub registry: InitCode,
     /// The anchor that uses it.
     pub anchor: InitCode,
+    /// What auditors say about the anchor's runs; the others do without it.
+    pub attestations: InitCode,
 }
 
 /// Seconds between the proposal of a verifier and its addition.
@@ -64,7 +66,8 @@ impl InitCode {
 }
 
 impl DeployPlan {
-    /// Plans a registry with its owner, guardian and delay, and an anchor on it. Needs no chain.
+    /// Plans a registry with its owner, guardian and delay, an anchor on it, and attestations of its runs. Needs
+    /// no chain.
     ///
     /// # Errors
     /// If the committed artifacts cannot be read.
@@ -75,7 +78,11 @@ impl DeployPlan {
         let registry = InitCode { what: VERIFIER_REGISTRY.what, salt, bytes };
         let mut bytes = RUN_ANCHOR.parse()?.bytecode;
         bytes.extend(convert::address(registry.address()).abi_encode());
-        Ok(Self { registry, anchor: InitCode { what: RUN_ANCHOR.what, salt, bytes } })
+        let anchor = InitCode { what: RUN_ANCHOR.what, salt, bytes };
+        let mut bytes = ATTESTATIONS.parse()?.bytecode;
+        bytes.extend(convert::address(anchor.address()).abi_encode());
+        let attestations = InitCode { what: ATTESTATIONS.what, salt, bytes };
+        Ok(Self { registry, anchor, attestations })
     }
 }
 

@@ -10,7 +10,8 @@
 //! | `writer` | simulate, sign, send, wait |
 //! | `deploy` | CREATE2: addresses known beforehand, deploying twice does nothing |
 //! | `registry` | verifiers: propose, add, freeze |
-//! | `runs` | register, anchor, announce, finalize, head |
+//! | `runs` | register, anchor, announce, finalize, head, what gates ask |
+//! | `attestations` | what auditors say: sign, publish, revoke, ask |
 //! | `events` | a run's history from the logs |
 //! | `revert` | revert data to the name and the values of a custom error |
 //! | `artifacts` | committed bytecode and ABI |
@@ -18,6 +19,7 @@
 //! | `convert` | `ledger`'s words ↔ alloy's |
 
 mod artifacts;
+mod attestations;
 mod bindings;
 mod client;
 mod convert;
@@ -30,6 +32,7 @@ mod runs;
 mod signer;
 mod writer;
 
+pub use attestations::Attestation;
 pub use client::{BlockRef, Client, Options};
 pub use deploy::{DelaySecs, DeployPlan, Deployed, InitCode};
 pub use error::ChainError;

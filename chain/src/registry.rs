@@ -1,6 +1,6 @@
 //! The registry of verifiers.
 
-use alloy::{eips::BlockId, sol_types::SolCall};
+use alloy::{eips::BlockId, primitives::U256, sol_types::SolCall};
 use ledger::{Address, Selector};
 
 use crate::{
@@ -109,5 +109,30 @@ impl Writer {
     pub async fn freeze(&self, registry: Address, selector: Selector) -> Result<Sent, ChainError> {
         let call = abi::freezeCall { selector: convert::selector(selector) };
         Ok(Sent::from(&self.send("freeze", registry, call.abi_encode()).await?))
+    }
+
+    /// Stops a family of circuits at once and for ever, by showing that one of its verifiers accepts what the circuit makes
+    /// impossible. Anybody may.
+    ///
+    /// `proof` is what the verifier takes, `instances` all its instances in order; they need not be field elements.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with `NothingImpossible` if a valid proof could have these instances, `VerifierRefuses` if
+    /// the verifier does not accept them, `VerifierMissing`, `SelectorFrozen`.
+    pub async fn freeze_by_proof(
+        &self,
+        registry: Address,
+        selector: Selector,
+        size: LogSteps,
+        proof: &[u8],
+        instances: &[[u8; 32]],
+    ) -> Result<Sent, ChainError> {
+        let call = abi::freezeByProofCall {
+            selector: convert::selector(selector),
+            logSteps: size.0,
+            proof: proof.to_vec().into(),
+            instances: instances.iter().copied().map(U256::from_be_bytes).collect(),
+        };
+        Ok(Sent::from(&self.send("freeze by proof", registry, call.abi_encode()).await?))
     }
 }

@@ -45,7 +45,7 @@ impl Revert {
         if let Some(message) = decode_message(selector, body) {
             return Self::Message(message);
         }
-        [artifacts::RUN_ANCHOR, artifacts::VERIFIER_REGISTRY, artifacts::EPOCH_VERIFIER]
+        [artifacts::RUN_ANCHOR, artifacts::VERIFIER_REGISTRY, artifacts::ATTESTATIONS, artifacts::EPOCH_VERIFIER]
             .iter()
             .filter_map(|artifact| artifact.parse().ok())
             .find_map(|artifact| decode_custom(&artifact, *selector, body))

@@ -1,9 +1,9 @@
 //! Runs: register, anchor, announce, finalize, and read back.
 
-use alloy::{eips::BlockId, primitives::B256, sol_types::SolCall};
+use alloy::{eips::BlockId, primitives::B256, rpc::types::TransactionReceipt, sol_types::SolCall};
 use ledger::{
-    Address, Anchor, Digest, EpochIndex, EpochRecord, FieldElement, Root, RunId, RunIdentity, Salt, Selector, TreeSize,
-    instances::ACCUMULATOR_LIMBS, tree::CompactRange,
+    Address, Anchor, ChainId, CompactRange, ConsistencyProof, Digest, EpochIndex, EpochRecord, FieldElement, Root,
+    RunFacts, RunId, RunIdentity, Salt, Selector, TreeSize, instances::ACCUMULATOR_LIMBS,
 };
 
 use crate::{
@@ -163,6 +163,47 @@ impl Client {
         }))
     }
 
+    /// What a gate asks of a run, at the newest block; none if the contract does not know it.
+    ///
+    /// # Errors
+    /// If the node fails, or there is no such contract.
+    pub async fn facts(&self, contract: Address, run: RunId) -> Result<Option<RunFacts>, ChainError> {
+        let operation = "facts";
+        let call = abi::factsOfCall { run: convert::run(run) };
+        let found = self.view(operation, contract, &call, BlockId::latest()).await?;
+        if found.owner.is_zero() {
+            return Ok(None);
+        }
+        Ok(Some(RunFacts {
+            selector: Selector(found.selector.0),
+            finalized: found.finalized,
+            frozen: found.frozen,
+            steps: TreeSize(found.steps),
+            state: field(operation, found.state)?,
+            policy: field(operation, found.policy)?,
+        }))
+    }
+
+    /// Whether the contract finds that the run's first steps had this root.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with `UnknownRun`.
+    pub async fn verify_consistency(
+        &self,
+        contract: Address,
+        run: RunId,
+        root: Root,
+        proof: &ConsistencyProof,
+    ) -> Result<bool, ChainError> {
+        let call = abi::verifyConsistencyCall {
+            run: convert::run(run),
+            size: proof.old.0,
+            root: convert::bytes32(root.0),
+            path: proof.path.iter().map(|hash| convert::bytes32(hash.0)).collect(),
+        };
+        self.view("verify consistency", contract, &call, BlockId::latest()).await
+    }
+
     /// The registry that an anchor asks for verifiers.
     ///
     /// # Errors
@@ -240,28 +281,72 @@ impl Writer {
         submission: &EpochSubmission,
         from_block: u64,
     ) -> Result<Outcome<Anchor>, ChainError> {
-        let (client, run, counter) = (self.client(), submission.run, submission.epoch.counter());
-        let anchored = client.head(contract, run).await?.map_or(0, |head| head.counter);
-        if anchored >= counter {
-            let event = client
-                .epoch_event(contract, run, counter, from_block)
-                .await?
-                .ok_or(ChainError::EventMissing { run, counter, from_block })?;
-            submission.compare(&event)?;
-            let gas = client.gas_of(event.tx).await?;
-            return Ok(Outcome::Already(event.to_anchor(client.chain(), contract, gas)));
+        if let Some(anchor) = self.anchored(contract, submission, from_block).await? {
+            return Ok(Outcome::Already(anchor));
         }
-        let call = abi::anchorCall { run: convert::run(run), epoch: counter, input: submission.to_input() };
+        let call = abi::anchorCall {
+            run: convert::run(submission.run),
+            epoch: submission.epoch.counter(),
+            input: submission.to_input(),
+        };
         let receipt = self.send("anchor", contract, call.abi_encode()).await?;
-        let sent = Sent::from(&receipt);
-        let event = receipt
-            .logs()
+        Ok(Outcome::Done(submission.found_in(self.client().chain(), contract, &receipt)?))
+    }
+
+    /// Anchors several epochs, of one run or of several, in one transaction: all of them or none. Those which are anchored
+    /// already are left out, so that it can be repeated as [`Writer::anchor`]. The gas of each is the whole transaction's.
+    ///
+    /// # Errors
+    /// As [`Writer::anchor`].
+    pub async fn anchor_batch(
+        &self,
+        contract: Address,
+        submissions: &[EpochSubmission],
+        from_block: u64,
+    ) -> Result<Vec<Outcome<Anchor>>, ChainError> {
+        let mut standing = Vec::with_capacity(submissions.len());
+        for submission in submissions {
+            standing.push(self.anchored(contract, submission, from_block).await?);
+        }
+        let items: Vec<_> = submissions
             .iter()
-            .filter_map(|log| EpochEvent::from_log(contract, log))
-            .find(|event| matches!(event, Ok(event) if event.run == run && event.counter == counter))
-            .ok_or(ChainError::EventMissing { run, counter, from_block: sent.block })??;
+            .zip(&standing)
+            .filter(|(_, anchor)| anchor.is_none())
+            .map(|(submission, _)| abi::BatchItem {
+                run: convert::run(submission.run),
+                epoch: submission.epoch.counter(),
+                input: submission.to_input(),
+            })
+            .collect();
+        if items.is_empty() {
+            return Ok(standing.into_iter().flatten().map(Outcome::Already).collect());
+        }
+        let receipt = self.send("anchor batch", contract, abi::anchorBatchCall { items }.abi_encode()).await?;
+        let outcome = |(submission, anchor): (&EpochSubmission, Option<Anchor>)| match anchor {
+            Some(anchor) => Ok(Outcome::Already(anchor)),
+            None => Ok(Outcome::Done(submission.found_in(self.client().chain(), contract, &receipt)?)),
+        };
+        submissions.iter().zip(standing).map(outcome).collect()
+    }
+
+    /// The same epoch, if it is anchored; an error if another one stands at its counter.
+    async fn anchored(
+        &self,
+        contract: Address,
+        submission: &EpochSubmission,
+        from_block: u64,
+    ) -> Result<Option<Anchor>, ChainError> {
+        let (client, run, counter) = (self.client(), submission.run, submission.epoch.counter());
+        if client.head(contract, run).await?.is_none_or(|head| head.counter < counter) {
+            return Ok(None);
+        }
+        let event = client
+            .epoch_event(contract, run, counter, from_block)
+            .await?
+            .ok_or(ChainError::EventMissing { run, counter, from_block })?;
         submission.compare(&event)?;
-        Ok(Outcome::Done(event.to_anchor(client.chain(), contract, sent.gas)))
+        let gas = client.gas_of(event.tx).await?;
+        Ok(Some(event.to_anchor(client.chain(), contract, gas)))
     }
 
     /// Announces a bundle.
@@ -369,6 +454,24 @@ impl EpochSubmission {
             peaks: self.peaks.iter().map(|hash| convert::bytes32(hash.0)).collect(),
             proof: self.proof_bytes().into(),
         }
+    }
+
+    /// The event of a receipt that tells of this epoch.
+    fn found_in(
+        &self,
+        chain: ChainId,
+        contract: Address,
+        receipt: &TransactionReceipt,
+    ) -> Result<Anchor, ChainError> {
+        let (run, counter, sent) = (self.run, self.epoch.counter(), Sent::from(receipt));
+        let event = receipt
+            .logs()
+            .iter()
+            .filter_map(|log| EpochEvent::from_log(contract, log))
+            .find(|event| matches!(event, Ok(event) if event.run == run && event.counter == counter))
+            .ok_or(ChainError::EventMissing { run, counter, from_block: sent.block })??;
+        self.compare(&event)?;
+        Ok(event.to_anchor(chain, contract, sent.gas))
     }
 
     /// Refuses an event of other content; the proof itself is not in the event.

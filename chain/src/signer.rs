@@ -2,8 +2,12 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
-use alloy::{network::EthereumWallet, signers::local::PrivateKeySigner};
-use ledger::Address;
+use alloy::{
+    network::EthereumWallet,
+    primitives::B256,
+    signers::{SignerSync, local::PrivateKeySigner},
+};
+use ledger::{Address, Digest};
 use zeroize::Zeroizing;
 
 use crate::{convert, error::ChainError};
@@ -77,6 +81,16 @@ impl Signer {
     /// Where the key came from.
     pub fn source(&self) -> SignerSource {
         self.source
+    }
+
+    /// Signs a digest as `Attestations` reads it: r, s, v, 65 bytes.
+    ///
+    /// # Errors
+    /// [`ChainError::Signer`] if the key cannot sign.
+    pub fn sign(&self, digest: Digest) -> Result<[u8; 65], ChainError> {
+        let signature = self.key.sign_hash_sync(&B256::from(digest.0));
+        let signature = signature.map_err(|error| ChainError::Signer { reason: error.to_string() })?;
+        Ok(signature.as_bytes())
     }
 
     pub(crate) fn wallet(&self) -> EthereumWallet {

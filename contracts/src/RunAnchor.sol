@@ -293,6 +293,7 @@ contract RunAnchor is IRunAnchor, IERC165 {
         next.stateIn = entry.state;
         next.policy = entry.policy;
         next.root = entry.root;
+        // slither-disable-next-line calls-loop
         next.verifier = REGISTRY.verifierOf(entry.selector, next.logSteps);
     }
 
@@ -308,6 +309,7 @@ contract RunAnchor is IRunAnchor, IERC165 {
     function _checkProof(Epoch memory next, AnchorInput calldata input) private view {
         (bytes memory data, uint256 instances) = _verifierCall(next, input);
         _requireCanonicalWords(instances, HEADER_WORDS + input.digests.length);
+        // slither-disable-next-line calls-loop
         (bool returned, bytes memory answer) = next.verifier.staticcall(data);
         if (!EpochStatement.isYes(returned, answer)) {
             revert ProofRejected(next.run, next.number, next.verifier, answer);

@@ -100,6 +100,7 @@ contract VerifierRegistry is IVerifierRegistry, IERC165 {
 
     /// @inheritdoc IVerifierRegistry
     function transferOwnership(address to) external onlyOwner {
+        // slither-disable-next-line missing-zero-check
         pendingOwner = to;
         emit RegistryOwnerProposed(msg.sender, to);
     }

@@ -4,6 +4,8 @@ pragma solidity 0.8.37;
 import {IEpochVerifier} from "../src/interfaces/IEpochVerifier.sol";
 import {IRunAnchor, RunId} from "../src/interfaces/IRunAnchor.sol";
 import {IVerifierRegistry} from "../src/interfaces/IVerifierRegistry.sol";
+import {AnchoredRun, Refusal} from "../src/libraries/AnchoredRun.sol";
+import {ModelMarket} from "../src/examples/ModelMarket.sol";
 import {RunAnchor} from "../src/RunAnchor.sol";
 import {VerifierRegistry} from "../src/VerifierRegistry.sol";
 import {TestBase} from "./support/TestBase.sol";
@@ -287,6 +289,26 @@ contract RealProof is TestBase {
         vm.prank(owner);
         anchor.anchorBatch(items);
         assertEq(anchor.head(run).root, vm.parseJsonBytes32(json, field(2, ".root_after")), "root");
+    }
+
+    /// @dev The whole way to a marketplace: proved, anchored, ended, listed at the state that the proofs end in.
+    function test_realRun_isListed() public {
+        AnchoredRun.Gate memory gate;
+        (gate.minSteps, gate.mustBeFinal) = (8, true);
+        (gate.selectors, gate.policies) = (new bytes4[](1), new uint256[](1));
+        (gate.selectors[0], gate.policies[0]) = (selector, policy);
+        ModelMarket market = new ModelMarket(address(anchor), gate);
+        uint256 state = vm.parseJsonUint(json, field(2, ".state_out"));
+        anchorEpoch(1);
+        anchorEpoch(2);
+        vm.expectRevert(abi.encodeWithSelector(AnchoredRun.RunRefused.selector, run, Refusal.NotFinal, 1, 0));
+        vm.prank(owner);
+        market.list(run, state, 1);
+        vm.prank(owner);
+        anchor.finalize(run);
+        vm.prank(owner);
+        market.list(run, state, 1);
+        assertEq(market.listingOf(run).steps, 8, "listed");
     }
 
     function anchorEpoch(uint64 epoch) private {

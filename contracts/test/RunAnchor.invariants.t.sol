@@ -219,6 +219,27 @@ contract RunAnchorInvariants is AnchorFixture {
         targets[0] = address(actor);
     }
 
+    /// @dev What the actor does succeeds when it should: the invariants are not about nothing.
+    function test_actor_movesRuns() public {
+        actor.anchorProved(1, 0, 2, false);
+        actor.anchorProved(2, 0, 1, true);
+        actor.anchorProved(3, 1, 3, false);
+        assertEq(actor.accepted(), 3, "accepted");
+        actor.anchorProved(8, 0, 0, false);
+        assertEq(actor.accepted(), 3, "wrong peaks");
+        actor.anchorProved(9, 0, 3, false);
+        assertEq(actor.accepted(), 3, "misaligned");
+        actor.anchorUnproved(10, 0, 1, 3);
+        assertEq(actor.accepted(), 3, "unproved");
+        actor.transfer(0, 5);
+        actor.anchorProved(11, 0, 1, false);
+        assertEq(actor.accepted(), 4, "by the new owner");
+        actor.strange(12, 0, STRANGER);
+        actor.check();
+        actor.checkHistory();
+        assertTrue(!actor.strangerMoved(), "strangers");
+    }
+
     function invariant_epochAndSizeNeverDecrease() external view {
         assertTrue(!actor.fell(), "counter or size fell");
     }

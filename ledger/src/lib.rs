@@ -17,6 +17,7 @@
 //! | [`tree`] | RFC 9162 Merkle tree: roots, inclusion, consistency, compact range |
 //! | [`instances`] | the order of an epoch proof's public inputs |
 //! | [`epoch`] | `epoch_NNNN.json`: what was aggregated and where it sits in the tree |
+//! | [`gate`] | what a run must show before something relies on it |
 //! | [`checkpoint`] | the signed-off head of a log, as text |
 //! | [`manifest`] | `run_manifest.json` and the paths it may name |
 //! | [`anchors`] | `anchors.json`: what was put on which chain |
@@ -27,6 +28,7 @@ pub mod canonical;
 pub mod chain;
 pub mod checkpoint;
 pub mod epoch;
+pub mod gate;
 pub mod ids;
 pub mod instances;
 pub mod manifest;
@@ -40,6 +42,7 @@ pub use canonical::CanonicalError;
 pub use chain::{ChainError, ChainHead};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use epoch::{EpochError, EpochRecord, SealedEpoch};
+pub use gate::{Gate, GateError, GateRefusal, RunFacts};
 pub use ids::{
     Address, ChainId, ChunkIndex, CurvePoint, Digest, EpochIndex, FieldElement, IdError, Root, RunId, RunIdentity,
     Salt, Selector, StepIndex, TreeSize, TxHash,

@@ -1,10 +1,10 @@
-//! `cargo xtask contracts build|test|snapshot|check`.
+//! `cargo xtask contracts build|test|snapshot|slither|check`.
 //!
 //! `contracts/artifacts/*.json` hold the ABI and bytecode of what is deployed, so that running needs no compiler;
 //! `check` fails when they differ from a fresh build. `contracts/snapshots` holds gas and code sizes that tests measure;
-//! `test` fails when they are others, `snapshot` writes them anew.
+//! `test` fails when they are others, `snapshot` writes them anew. `slither` must find nothing that `docs/slither.md` does not answer.
 
-use std::{fs, iter, path::PathBuf};
+use std::{fs, iter, path::PathBuf, process::Command};
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
@@ -13,10 +13,13 @@ use serde_json::{Value, json};
 use crate::tools::Tools;
 
 /// Contracts whose bytecode is committed, and the interface of the generated ones, for their errors.
-const DEPLOYED: [&str; 3] = ["RunAnchor", "VerifierRegistry", "IEpochVerifier"];
+const DEPLOYED: [&str; 4] = ["RunAnchor", "VerifierRegistry", "Attestations", "IEpochVerifier"];
 
 /// Without the cache: other forge commands leave outputs without bytecode behind.
 const FRESH_BUILD: [&str; 4] = ["build", "--force", "--skip", "test"];
+
+/// The analyser, pinned; also the name of its folder in the cache.
+const SLITHER: &str = "slither-analyzer==0.11.6";
 
 /// Runs what measures, and writes instead of comparing.
 const SNAPSHOT: [&str; 4] = ["test", "--match-contract", "(Gas|RealProof)$", "--gas-snapshot-check=false"];
@@ -34,6 +37,8 @@ pub enum Action {
     },
     /// Write `contracts/snapshots`.
     Snapshot,
+    /// Run the static analyser slither (PyPI, into the cache); fail if it finds anything.
+    Slither,
     /// Fail if `contracts/artifacts` or the formatting differ from a fresh build.
     Check,
 }
@@ -62,6 +67,7 @@ pub fn run(action: Action) -> anyhow::Result<()> {
             forge(&tools, &args)
         }
         Action::Snapshot => forge(&tools, &SNAPSHOT),
+        Action::Slither => slither(&tools),
         Action::Check => {
             forge(&tools, &["fmt", "--check"])?;
             forge(&tools, &FRESH_BUILD)?;
@@ -82,6 +88,29 @@ fn forge(tools: &Tools, args: &[&str]) -> anyhow::Result<()> {
     let status = tools.command("forge")?.args(args).status().context("run forge")?;
     if !status.success() {
         bail!("forge {} failed: {status}", args.join(" "));
+    }
+    Ok(())
+}
+
+/// Settings and what is excluded: `slither.config.json`; answers: `docs/slither.md`.
+fn slither(tools: &Tools) -> anyhow::Result<()> {
+    let venv = tools.cache().join(SLITHER);
+    let program = venv.join("bin/slither");
+    if !program.is_file() {
+        run_command(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+        run_command(Command::new(venv.join("bin/pip")).args(["install", "--quiet", SLITHER]))?;
+    }
+    forge(tools, &[FRESH_BUILD.as_slice(), &["--build-info"]].concat())?;
+    // Slither asks forge for the project's settings.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(iter::once(tools.bin_dir()).chain(std::env::split_paths(&path)))?;
+    run_command(Command::new(program).arg(".").current_dir(tools.repo()).env("PATH", path))
+}
+
+fn run_command(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("run {}", command.get_program().display()))?;
+    if !status.success() {
+        bail!("{} failed: {status}", command.get_program().display());
     }
     Ok(())
 }

@@ -41,6 +41,11 @@ impl Tools {
         &self.repo
     }
 
+    /// The cache folder.
+    pub fn cache(&self) -> &Path {
+        self.dir.parent().unwrap_or(&self.dir)
+    }
+
     /// Folder with `forge`, `anvil`, `cast`, `solc` and `snarkjs`.
     pub fn bin_dir(&self) -> PathBuf {
         self.dir.join("bin")

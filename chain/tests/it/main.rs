@@ -3,6 +3,8 @@
 mod support;
 
 mod anchoring;
+mod attestations;
+mod batch;
 mod deployment;
 mod faults;
 mod history;

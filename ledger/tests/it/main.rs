@@ -2,6 +2,7 @@
 
 mod canonical_form;
 mod chain_rules;
+mod gate;
 mod golden;
 mod interop;
 mod support;
