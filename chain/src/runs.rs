@@ -340,10 +340,11 @@ impl Writer {
         if client.head(contract, run).await?.is_none_or(|head| head.counter < counter) {
             return Ok(None);
         }
-        let event = client
-            .epoch_event(contract, run, counter, from_block)
-            .await?
-            .ok_or(ChainError::EventMissing { run, counter, from_block })?;
+        let event = client.epoch_event(contract, run, counter, from_block).await?.ok_or(ChainError::EventMissing {
+            run,
+            counter,
+            from_block,
+        })?;
         submission.compare(&event)?;
         let gas = client.gas_of(event.tx).await?;
         Ok(Some(event.to_anchor(client.chain(), contract, gas)))
@@ -457,12 +458,7 @@ impl EpochSubmission {
     }
 
     /// The event of a receipt that tells of this epoch.
-    fn found_in(
-        &self,
-        chain: ChainId,
-        contract: Address,
-        receipt: &TransactionReceipt,
-    ) -> Result<Anchor, ChainError> {
+    fn found_in(&self, chain: ChainId, contract: Address, receipt: &TransactionReceipt) -> Result<Anchor, ChainError> {
         let (run, counter, sent) = (self.run, self.epoch.counter(), Sent::from(receipt));
         let event = receipt
             .logs()

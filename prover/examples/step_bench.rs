@@ -1,6 +1,6 @@
-//! One size of step proof, measured: `cargo run -p prover --example step_bench -- 2410 3`.
+//! One size of step proof, measured: `cargo run -p prover --example step_bench -- 2410 3 /tmp/bench`.
 //!
-//! Arguments: parameters, repetitions. Proves step 1 of a run of Adam from a random state with random gradients (their
+//! Arguments: parameters, repetitions, folder where reference strings are kept. Proves step 1 of a run of Adam from a random state with random gradients (their
 //! values do not matter for time) and prints one JSON object: sizes, times in milliseconds, CPU time in seconds, peak
 //! memory of this process in bytes, and how far the integer update is from the float64 one. The reference string and the
 //! key are made here and are part of the memory, not of the proving time.
@@ -11,6 +11,7 @@ use circuits::{
     claim::verify_step, convert::from_fr, keys::StepProvingKey, linked::RunSecret, reference::State,
     step::shape::StepShape,
 };
+use halo2_proofs::{halo2curves::bn256::Fr, plonk::ConstraintSystem};
 use ledger::{FieldElement, Hyper, NumberFormat, Policy, Rule, RunId, StepIndex};
 use prover::{
     step::{Seeds, StepProver},
@@ -30,11 +31,12 @@ const ONE: f64 = (1u64 << 24) as f64;
 
 fn main() -> Result<(), Failure> {
     let mut args = std::env::args().skip(1);
-    let n_params: usize = args.next().ok_or("usage: step_bench PARAMETERS [REPETITIONS]")?.parse()?;
-    let repetitions: usize = args.next().map_or(Ok(1), |n| n.parse())?;
+    let n_params: usize = args.next().ok_or("usage: step_bench PARAMETERS REPETITIONS HOME")?.parse()?;
+    let repetitions: usize = args.next().ok_or("REPETITIONS is missing")?.parse()?;
+    let home = std::path::PathBuf::from(args.next().ok_or("HOME is missing")?);
 
     let shape = StepShape::choose(Rule::AdamW, n_params, 20)?;
-    let cache = srs::SrsCache::new(std::env::temp_dir().join("cairn-bench-srs"));
+    let cache = srs::SrsCache::new(home.join("srs"));
     let srs = cache.development(srs::SrsSize::new(shape.k)?, &srs::silent)?;
     let start = Instant::now();
     let key = StepProvingKey::generate(srs.params(), &shape)?;
@@ -76,6 +78,7 @@ fn main() -> Result<(), Failure> {
         "shape": shape.to_string(),
         "k": shape.k,
         "columns": cs.num_advice_columns(),
+        "commitments": commitments(cs),
         "proof_bytes": proved.proofs[0].len(),
         "key_ms": key_ms,
         "prove_ms": prove_ms,
@@ -88,6 +91,14 @@ fn main() -> Result<(), Failure> {
     });
     println!("{report}");
     Ok(())
+}
+
+/// Points of one proof: advice, lookups (two permuted columns, a product), products of the permutation, the random
+/// polynomial, the pieces of the quotient, and SHPLONK's two.
+fn commitments(cs: &ConstraintSystem<Fr>) -> usize {
+    let degree = cs.degree();
+    let products = cs.permutation().get_columns().len().div_ceil(degree - 2);
+    cs.num_advice_columns() + 3 * cs.lookups().len() + products + 1 + (degree - 1) + 2
 }
 
 fn policy(n_params: usize, hyper: Hyper, step_key_digest: FieldElement) -> Policy {

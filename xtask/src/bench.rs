@@ -15,7 +15,7 @@ mod table;
 
 use std::{fs, path::PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ pub struct Bench {
     /// With --peer: also the largest size (EZKL at 4,096 parameters needs 15 GiB).
     #[arg(long, requires = "peer")]
     large: bool,
-    /// Repetitions of each step proof.
+    /// Repetitions of each step proof, the peer's too; the least counts.
     #[arg(long, default_value_t = 3)]
     repeat: usize,
     /// Where the figures go as JSON.
@@ -97,14 +97,15 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
 /// Both provers, one after the other; parameters per second of ours at its best size against the peer's at its best.
 fn peer(bench: &Bench, tools: &Tools, figures: &mut serde_json::Map<String, Value>) -> anyhow::Result<f64> {
     let sizes: &[u64] = if bench.large { &[128, 1024, 4096] } else { &[128, 1024] };
-    let theirs = ezkl::sizes(tools, sizes)?;
+    let theirs = ezkl::sizes(tools, sizes, bench.repeat)?;
     let ours =
         cairn::steps(tools, if bench.large { &cairn::STEP_SIZES } else { &cairn::STEP_SIZES[..2] }, bench.repeat)?;
-    table::peers(&[("cairn", &ours), ("ezkl", &theirs)]);
+    table::peers(&[("cairn", &ours), ("ezkl", &theirs)])?;
     let best = |rows: &Value| {
         rows.as_array().into_iter().flatten().filter_map(|row| row["params_per_s"].as_f64()).fold(0.0, f64::max)
     };
     let ratio = best(&ours) / best(&theirs);
+    ensure!(ratio.is_finite(), "no size of EZKL was measured");
     figures.insert("peer".to_owned(), json!({ "cairn": ours, "ezkl": theirs, "ratio": ratio }));
     Ok(ratio)
 }

@@ -38,8 +38,8 @@ fn python(tools: &Tools) -> anyhow::Result<PathBuf> {
     Ok(python)
 }
 
-/// One row for each number of parameters.
-pub fn sizes(tools: &Tools, sizes: &[u64]) -> anyhow::Result<Value> {
+/// One row for each number of parameters, each of `repeat` proofs.
+pub fn sizes(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Value> {
     let python = python(tools)?;
     let scratch = tools.repo().join(".cache/bench/ezkl");
     fs::create_dir_all(&scratch).with_context(|| format!("create {}", scratch.display()))?;
@@ -53,6 +53,7 @@ pub fn sizes(tools: &Tools, sizes: &[u64]) -> anyhow::Result<Value> {
             .arg(&script)
             .arg(size.to_string())
             .arg(&dir)
+            .arg(repeat.to_string())
             // It looks for a home of its own.
             .env("HOME", &scratch)
             .stdin(Stdio::null())

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use anyhow::Context;
 use serde_json::Value;
 
 /// A figure beside its budget: `what  figure  (budget, over or ok)`.
@@ -14,20 +15,25 @@ pub fn line(what: &str, figure: &str, budget: Option<(&str, bool)>) {
     }
 }
 
-/// Seconds with three digits.
-pub fn seconds(ms: &Value) -> String {
-    format!("{:.2} s", ms.as_f64().unwrap_or(f64::NAN) / 1e3)
+/// A number of an answer.
+pub fn number(row: &Value, field: &str) -> anyhow::Result<f64> {
+    row[field].as_f64().with_context(|| format!("{field} is missing or not a number in {row}"))
+}
+
+/// The smallest of an answer's list of numbers.
+pub fn least(row: &Value, field: &str) -> anyhow::Result<f64> {
+    let least = row[field].as_array().into_iter().flatten().filter_map(Value::as_f64).reduce(f64::min);
+    least.with_context(|| format!("{field} is missing or empty in {row}"))
+}
+
+/// Seconds, from milliseconds.
+pub fn seconds(ms: f64) -> String {
+    format!("{:.2} s", ms / 1e3)
 }
 
 /// Bytes in a unit that reads well.
-pub fn bytes(value: &Value) -> String {
-    let bytes = value.as_f64().unwrap_or(f64::NAN);
+pub fn bytes(bytes: f64) -> String {
     if bytes < 1e9 { format!("{:.0} MB", bytes / 1e6) } else { format!("{:.2} GB", bytes / 1e9) }
-}
-
-/// The smallest of a list of numbers.
-pub fn least(values: &Value) -> f64 {
-    values.as_array().into_iter().flatten().filter_map(Value::as_f64).fold(f64::INFINITY, f64::min)
 }
 
 /// Processor, cores, memory and load of this machine.
@@ -48,28 +54,27 @@ pub fn machine() -> String {
     )
 }
 
-/// Provers side by side.
-pub fn peers(sides: &[(&str, &Value)]) {
+/// Provers side by side, each row at the least of its repetitions.
+pub fn peers(sides: &[(&str, &Value)]) -> anyhow::Result<()> {
     println!(
         "  {:7} {:>9} {:>3} {:>9} {:>9} {:>9} {:>9} {:>10} {:>14}",
         "side", "params", "k", "key", "prove", "CPU", "memory", "params/s", "error/update"
     );
     for (side, rows) in sides {
         for row in rows.as_array().into_iter().flatten() {
-            let relative =
-                row["max_error"].as_f64().unwrap_or(f64::NAN) / row["mean_update"].as_f64().unwrap_or(f64::NAN);
             println!(
                 "  {side:7} {:>9} {:>3} {:>9} {:>9} {:>9} {:>9} {:>10.1} {:>12.4} %",
-                row["params"],
-                row["k"],
-                seconds(&row["key_ms"]),
-                format!("{:.2} s", least(&row["prove_ms"]) / 1e3),
-                format!("{:.2} s", least(&row["cpu_s"])),
-                bytes(&row["peak_rss_bytes"]),
-                row["params_per_s"].as_f64().unwrap_or(f64::NAN),
-                100.0 * relative,
+                number(row, "params")?,
+                number(row, "k")?,
+                seconds(number(row, "key_ms")?),
+                seconds(least(row, "prove_ms")?),
+                format!("{:.2} s", least(row, "cpu_s")?),
+                bytes(number(row, "peak_rss_bytes")?),
+                number(row, "params_per_s")?,
+                100.0 * number(row, "max_error")? / number(row, "mean_update")?,
             );
         }
     }
     println!("  error/update: largest deviation of w' from float64 Adam, relative to the mean size of an update");
+    Ok(())
 }
