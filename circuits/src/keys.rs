@@ -24,7 +24,7 @@ use crate::convert::{ConvertError, from_g1};
 use crate::linked::{ColumnSeed, LinkedRng};
 use crate::poseidon::PoseidonTranscript;
 use crate::step::circuit::StepCircuit;
-use crate::step::gate::N_INSTANCES;
+use crate::step::gate::{N_INSTANCES, StepConfig};
 use crate::step::shape::{ShapeError, StepShape};
 use crate::step::witness::StepWitness;
 
@@ -88,7 +88,7 @@ pub struct StepProvingKey {
 }
 
 fn check_srs(params: &ParamsKZG<Bn256>, shape: &StepShape) -> Result<(), StepError> {
-    shape.check()?;
+    check_links(shape)?;
     if params.k() != shape.k {
         return Err(StepError::SrsSize { expected: shape.k, got: params.k() });
     }
@@ -110,11 +110,16 @@ fn max_successors(cs: &ConstraintSystem<Fr>) -> usize {
     (1..=rows).take_while(|&n| openings(cs, n) + LINK_MARGIN <= rows).last().unwrap_or(0)
 }
 
-/// Checks that the blinding rows of linked columns outnumber the openings of a state that one step starts from.
-fn check_blinding(vk: &VerifyingKey<G1Affine>) -> Result<(), StepError> {
-    let cs = vk.cs();
-    if max_successors(cs) == 0 {
-        return Err(StepError::Blinding { rows: cs.blinding_factors(), openings: openings(cs, 1) });
+/// Checks, without making a key, that the blinding rows of linked columns outnumber the openings of a state that one step
+/// starts from.
+///
+/// Errors: [`StepError::Shape`], [`StepError::Blinding`].
+pub fn check_links(shape: &StepShape) -> Result<(), StepError> {
+    shape.check()?;
+    let mut cs = ConstraintSystem::default();
+    StepConfig::configure(&mut cs, shape);
+    if max_successors(&cs) == 0 {
+        return Err(StepError::Blinding { rows: cs.blinding_factors(), openings: openings(&cs, 1) });
     }
     Ok(())
 }
@@ -126,7 +131,6 @@ impl StepVerifyingKey {
     pub fn generate(params: &ParamsKZG<Bn256>, shape: &StepShape) -> Result<Self, StepError> {
         check_srs(params, shape)?;
         let vk = keygen_vk(params, &StepCircuit::keygen(shape.clone()))?;
-        check_blinding(&vk)?;
         Ok(Self { shape: shape.clone(), vk })
     }
 

@@ -19,6 +19,10 @@ pub const LIMB_BITS: std::ops::RangeInclusive<u32> = 4..=16;
 pub const K_RANGE: std::ops::RangeInclusive<u32> = 8..=22;
 /// Most rows one parameter may take; more rows mean more rotations, and evaluation cost grows with them.
 const ROWS_MAX: usize = 64;
+/// Fewest rows one parameter may take. A limb column is queried at each row of a block, and halo2 gives every column as many
+/// blinding rows as the most queried one needs: with 3 or 4 rows that is fewer than the openings of a linked state column
+/// and their margin ([`crate::keys::check_links`]).
+const ROWS_MIN: usize = 5;
 
 /// Shape of a step circuit: everything that, with the SRS, determines its verifying key.
 ///
@@ -111,14 +115,14 @@ impl StepShape {
         }
         let upper = ((1usize << k) / n_params).min(ROWS_MAX);
         let shape = |rows| Self { rule, n_params, k, limb_bits, rows };
-        let most = (3..=upper).rev().find(|&rows| shape(rows).check().is_ok())?;
+        let most = (ROWS_MIN..=upper).rev().find(|&rows| shape(rows).check().is_ok())?;
         // Fewer rows with the same number of columns cost less in rotations: take the smallest that keeps the columns.
         let columns = |rows: usize| {
             let plan = Plan::new(&shape(rows));
             (plan.limb_columns(), plan.aux_columns())
         };
         let wanted = columns(most);
-        (3..=most).find(|&rows| shape(rows).check().is_ok() && columns(rows) == wanted).map(shape)
+        (ROWS_MIN..=most).find(|&rows| shape(rows).check().is_ok() && columns(rows) == wanted).map(shape)
     }
 
     /// Checks that the blocks, the range table and the blinding rows fit.
@@ -135,8 +139,8 @@ impl StepShape {
         if !K_RANGE.contains(&self.k) {
             return invalid("k", self.k as usize, format!("{K_RANGE:?}"));
         }
-        if !(3..=ROWS_MAX).contains(&self.rows) {
-            return invalid("rows", self.rows, format!("3..={ROWS_MAX}"));
+        if !(ROWS_MIN..=ROWS_MAX).contains(&self.rows) {
+            return invalid("rows", self.rows, format!("{ROWS_MIN}..={ROWS_MAX}"));
         }
         let needed = self.n_blocks().saturating_mul(self.rows).saturating_add(tail_rows(self.rows));
         if needed > 1 << self.k {

@@ -1,6 +1,6 @@
 //! Honest steps are accepted: by the constraints for many states and shapes, and as real proofs.
 
-use circuits::keys::{StepError, StepVerifyingKey};
+use circuits::keys::{StepError, StepVerifyingKey, check_links};
 use circuits::reference::{S, SIGNED_LIMIT, State, StepConstants, V_LIMIT, next_schedule};
 use circuits::step::shape::{ShapeError, StepShape};
 use circuits::step::witness::{StepTag, StepWitness, WitnessError, instances};
@@ -129,6 +129,23 @@ fn key_generation_is_deterministic_and_depends_on_the_shape() {
     assert_eq!(wider.rows, small.rows);
     assert_ne!(digest(&small), digest(&wider), "the number of parameters is part of the key");
     assert_ne!(digest(&small), digest(&shape(Rule::Sgd)));
+}
+
+#[test]
+fn every_shape_of_the_search_hides_a_state_that_two_proofs_open() {
+    for rule in RULES {
+        for n in [1, 10, 100, 2_410, 10_000, 30_000, 50_890, 70_000, 131_072, 262_144, 800_000] {
+            let mut found = 0;
+            for shape in (8..=22).flat_map(|k| (4..=16).filter_map(move |bits| StepShape::at(rule, n, k, bits))) {
+                check_links(&shape).unwrap_or_else(|e| panic!("{shape}: {e}"));
+                found += 1;
+            }
+            assert!(found > 0, "no shape for {n} parameters");
+        }
+        // Four rows would leave 10 blinding rows to 9 openings and the margin of 2.
+        let four = StepShape { rows: 4, ..StepShape::at(rule, 1_000, 15, 14).expect("a shape") };
+        assert!(matches!(check_links(&four), Err(StepError::Shape(ShapeError::Invalid { what: "rows", got: 4, .. }))));
+    }
 }
 
 #[test]
