@@ -13,10 +13,11 @@ use crate::tools::Tools;
 
 /// Which of our crates each of our crates may depend on (DESIGN §10, docs/ARCHITECTURE.md). Development dependencies may
 /// also use the lower layers `srs` and `circuits`.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("ledger", &[]),
     ("store", &["ledger"]),
     ("srs", &[]),
+    ("engine", &[]),
     ("circuits", &["ledger"]),
     ("prover", &["ledger", "circuits", "srs", "store"]),
     ("aggregator", &["ledger", "circuits", "srs", "store"]),
