@@ -16,12 +16,12 @@ use halo2_proofs::{
         group::{Curve, Group, GroupEncoding},
         pairing::{MillerLoopResult, MultiMillerLoop},
     },
-    plonk::{ProvingKey, VerifyingKey, create_proof, keygen_pk, keygen_vk, verify_proof},
+    plonk::{ProvingKey, VerifyingKey, keygen_pk, keygen_vk, verify_proof},
     poly::{
         commitment::{Params as _, ParamsProver},
         kzg::{
             commitment::{KZGCommitmentScheme, ParamsKZG},
-            multiopen::{ProverSHPLONK, VerifierSHPLONK},
+            multiopen::VerifierSHPLONK,
             strategy::SingleStrategy,
         },
     },
@@ -229,12 +229,12 @@ impl EpochProvingKey {
     /// Proves an epoch.
     ///
     /// Errors: [`AggregateError::Shape`] when the witness has another shape, [`AggregateError::Proof`],
-    /// [`AggregateError::Plonk`].
+    /// [`AggregateError::Engine`].
     pub fn prove(
         &self,
         params: &ParamsKZG<Bn256>,
         witness: &EpochWitness,
-        rng: impl RngCore + CryptoRng,
+        rng: impl RngCore + CryptoRng + Sync,
     ) -> Result<EpochProof, AggregateError> {
         let shape = &self.layout.shape;
         check_shape(params, shape)?;
@@ -250,14 +250,9 @@ impl EpochProvingKey {
         let instances: Vec<Fr> = builder.assigned_instances[0].iter().map(|x| *x.value()).collect();
         let mut transcript =
             <EvmTranscript<G1Affine, NativeLoader, _, _> as TranscriptWriterBuffer<_, _, _>>::init(Vec::new());
-        create_proof::<KZGCommitmentScheme<Bn256>, ProverSHPLONK<'_, Bn256>, _, _, EvmTranscript<_, _, _, _>, _>(
-            params,
-            &self.pk,
-            &[builder],
-            &[&[&instances]],
-            rng,
-            &mut transcript,
-        )?;
+        // An epoch's key serves one proof at a time: nothing is kept for the next one.
+        let prepared = engine::PreparedKey::new(&self.pk, engine::CosetCache::Off)?;
+        engine::prove(params, &self.pk, &prepared, &builder, &[&instances], rng, &mut transcript)?;
         let words: Vec<FieldElement> = instances.iter().map(from_fr).collect();
         Ok(EpochProof { instances: EpochInstances::from_words(&words)?, proof: transcript.finalize() })
     }

@@ -107,11 +107,8 @@ fn bit_length(limbs: &[u64; 4]) -> usize {
 fn signed(x: &Fr) -> (bool, [u64; 4], usize) {
     let value = limbs(x);
     let bits = bit_length(&value);
-    if bits < 253 {
-        // Negating a number this small cannot make it smaller by a window, unless it is among the largest.
-        if bits <= CLASSES[2] {
-            return (false, value, bits);
-        }
+    if bits <= CLASSES[2] {
+        return (false, value, bits);
     }
     let negated = limbs(&-x);
     let negated_bits = bit_length(&negated);

@@ -67,13 +67,15 @@ where
     };
     // Circuits that end their phases themselves are done after one run; others run once for each phase.
     while session.phase < session.n_phases {
-        C::FloorPlanner::synthesize(&mut session, circuit, config.clone(), cs.constants().clone())?;
-        if session.phase < session.n_phases {
+        let result = C::FloorPlanner::synthesize(&mut session, circuit, config.clone(), cs.constants().clone());
+        if result.is_ok() && session.phase < session.n_phases {
             session.commit_phase();
         }
+        // A refused cell says more than what the circuit made of it.
         if let Some(failure) = session.failure.take() {
             return Err(failure);
         }
+        result?;
     }
     // Every challenge belongs to a phase that was committed.
     let challenges = session.challenges.iter().map(|c| c.unwrap_or(Fr::ZERO)).collect();

@@ -51,6 +51,8 @@ enum Part {
     Epoch,
     /// Verification of a log of 100,000 steps.
     Log,
+    /// Step proofs by our engine and by the library, with one and two threads.
+    Engine,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -77,6 +79,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
             }
             if wanted(Part::Log) {
                 figures.insert("log".to_owned(), cairn::log(&tools)?);
+            }
+            if wanted(Part::Engine) {
+                figures.insert("engine".to_owned(), cairn::engine(&tools, &cairn::STEP_SIZES, bench.repeat)?);
             }
             if wanted(Part::Epoch) {
                 figures.insert("epoch".to_owned(), cairn::epoch(&tools)?);

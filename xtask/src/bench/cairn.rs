@@ -91,6 +91,31 @@ pub fn steps(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Valu
     Ok(Value::Array(rows))
 }
 
+/// Step proofs by the engine and by the library, side by side.
+pub fn engine(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Value> {
+    let program = build(tools, &["--package", "circuits", "--example", "engine_bench"], "engine_bench")?;
+    let home = text(&scratch(tools).join("home"))?;
+    let mut rows = Vec::new();
+    for &size in sizes {
+        for threads in ["1", "2"] {
+            println!("== step proof by library and engine, {size} parameters, threads: {threads}");
+            let mut times = Vec::new();
+            for prover in ["library", "engine"] {
+                let row = measure(&program, &[&size.to_string(), &repeat.to_string(), &home, prover, threads])?;
+                let (time, cpu) = (least(&row, "prove_ms")?, least(&row, "cpu_s")?);
+                let memory = number(&row, "peak_rss_bytes")?;
+                let figures = format!("{:.2} s, {cpu:.2} CPU-s, peak {}", time / 1e3, bytes(memory));
+                line(prover, &figures, None);
+                times.push(time);
+                rows.push(row);
+            }
+            let ratio = times[0] / times[1];
+            line("times as fast", &format!("{ratio:.2}"), Some(("≥ 3", ratio >= 3.0)));
+        }
+    }
+    Ok(Value::Array(rows))
+}
+
 /// Verification of a log of 100,000 steps.
 pub fn log(tools: &Tools) -> anyhow::Result<Value> {
     println!("== log of 100,000 steps");
