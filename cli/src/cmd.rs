@@ -7,14 +7,19 @@ use clap::{Args, Subcommand};
 use crate::home::Home;
 use crate::output::Output;
 
+mod admin;
 mod aggregate;
 mod anchor;
+mod attest;
 mod check_weights;
 mod deploy;
+mod gate;
 mod keys;
 mod open;
+mod registry;
 mod srs;
 mod status;
+mod target;
 mod train;
 mod verifier;
 mod verify;
@@ -63,6 +68,17 @@ pub enum Command {
     Deploy(deploy::Deploy),
     /// Register a run, anchor its epochs, finalize it.
     Anchor(anchor::Anchor),
+    /// What a run's owner does besides: finalize, announce, submitters, transfer.
+    #[command(subcommand)]
+    Admin(admin::Admin),
+    /// Who verifies: show, freeze, prove a verifier broken, hand over.
+    #[command(subcommand)]
+    Registry(registry::Registry),
+    /// What auditors say about runs: sign, publish, revoke, list.
+    #[command(subcommand)]
+    Attest(attest::Attest),
+    /// Check that a run passes a policy, as a contract that relies on it would.
+    Gate(gate::Gate),
     /// Show where a run stands.
     Status(status::Status),
     /// Write the weights and the opening of one state, to be given to a buyer.
@@ -83,6 +99,10 @@ impl Command {
             Self::Verifier(c) => c.run(global, out),
             Self::Deploy(c) => c.run(global, out),
             Self::Anchor(c) => c.run(global, out),
+            Self::Admin(c) => c.run(global, out),
+            Self::Registry(c) => c.run(global, out),
+            Self::Attest(c) => c.run(global, out),
+            Self::Gate(c) => c.run(global, out),
             Self::Status(c) => c.run(global, out),
             Self::Open(c) => c.run(global, out),
             Self::CheckWeights(c) => c.run(global, out),

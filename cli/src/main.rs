@@ -34,9 +34,14 @@ fn main() -> ExitCode {
     match cli.command.run(&cli.global, &out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let failed_check = error.downcast_ref::<Failure>().is_some();
+            let failed_check = error.downcast_ref::<Failure>().is_some() || is_refusal(&error);
             out.error(&error);
             ExitCode::from(if failed_check { 1 } else { 2 })
         }
     }
+}
+
+/// Whether a contract refused: the chain made the check, and it failed.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(chain::ChainError::Reverted { .. })))
 }

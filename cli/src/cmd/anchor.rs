@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use chain::{EpochSubmission, Outcome, Registration};
+use chain::{Client, EpochSubmission, Options, Outcome, Registration};
 use circuits::convert::to_fr;
 use circuits::keys::StepVerifyingKey;
 use clap::Args;
-use ledger::{Address, Digest, EpochIndex, FieldElement, Selector, tree::CompactRange};
+use ledger::{Address, Digest, EpochIndex, FieldElement, RunDescription, Selector, tree::CompactRange};
 use serde::Serialize;
 use srs::Srs;
 use store::RunWriter;
@@ -34,8 +34,9 @@ pub struct Anchor {
     /// RunAnchor; the one the run was made for if not given.
     #[arg(long)]
     contract: Option<Address>,
-    /// Send nothing: print what would be submitted for each epoch. Needs no node.
-    #[arg(long, conflicts_with_all = ["rpc", "finalize"])]
+    /// Send nothing: print what would be submitted for each epoch. Needs no node; with --rpc, also the gas that the
+    /// epochs which are not anchored would use, if the run is registered.
+    #[arg(long, conflicts_with = "finalize")]
     dry_run: bool,
     #[command(flatten)]
     signer: SignerArgs,
@@ -72,6 +73,8 @@ struct Submission {
     peaks: Vec<Digest>,
     proof: String,
     root_after: String,
+    /// Gas of a transaction of its own, as the node simulates it; only of the next epoch, as the others need that first.
+    gas: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -85,6 +88,16 @@ struct DryRun {
     genesis_state: FieldElement,
     policy: FieldElement,
     submissions: Vec<Submission>,
+    /// Gas of all epochs that are not anchored, in one transaction.
+    gas_of_rest: Option<u64>,
+}
+
+/// What a node says that the rest of a run would cost.
+struct Estimate {
+    /// Epochs anchored.
+    anchored: u64,
+    next: u64,
+    rest: u64,
 }
 
 /// Submissions of a run's epochs, with the hints their verifiers take.
@@ -164,9 +177,18 @@ impl Anchor {
             genesis_state: run.genesis_state,
             policy: run.policy_digest,
             submissions: Vec::new(),
+            gas_of_rest: None,
         };
+        let mut epochs = Vec::new();
         for index in 0..log.epochs().len() as u64 {
-            let epoch = submissions.get(&log, index)?;
+            epochs.push(submissions.get(&log, index)?);
+        }
+        let estimate = match &self.rpc {
+            Some(rpc) => block_on(self.estimate(rpc, run, &epochs, out))?,
+            None => None,
+        };
+        plan.gas_of_rest = estimate.as_ref().map(|estimate| estimate.rest);
+        for (index, epoch) in (0u64..).zip(epochs) {
             plan.submissions.push(Submission {
                 epoch: index + 1,
                 first_step: log.epochs()[index as usize].first_step.0,
@@ -176,6 +198,7 @@ impl Anchor {
                 record_hashes: epoch.record_hashes,
                 peaks: epoch.peaks,
                 root_after: epoch.root_after.to_string(),
+                gas: estimate.as_ref().filter(|estimate| estimate.anchored == index).map(|estimate| estimate.next),
             });
         }
         out.result(&plan, |p| {
@@ -183,15 +206,40 @@ impl Anchor {
                 vec![format!("run {} for {} on chain {}, owner {}", p.run, p.contract, p.chain_id, p.owner)];
             lines.extend(p.submissions.iter().map(|s| {
                 let steps = s.digests.len();
+                let gas = s.gas.map_or_else(String::new, |gas| format!(", {gas} gas"));
                 format!(
-                    "epoch {}: {steps} steps from {}, {} bytes of proof",
+                    "epoch {}: {steps} steps from {}, {} bytes of proof{gas}",
                     s.epoch,
                     s.first_step,
                     s.proof.len() / 2 - 1
                 )
             }));
+            lines.extend(p.gas_of_rest.map(|gas| format!("what is not anchored, in one transaction: {gas} gas")));
             lines.join("\n")
         })
+    }
+
+    /// Asks a node for the gas of what is not anchored; none if the run is not registered or nothing is left.
+    async fn estimate(
+        &self,
+        rpc: &str,
+        run: &RunDescription,
+        epochs: &[EpochSubmission],
+        out: &Output,
+    ) -> anyhow::Result<Option<Estimate>> {
+        let client = Client::connect(rpc, Options::default()).await?;
+        client.expect_chain(run.identity.chain_id)?;
+        let contract = self.contract.unwrap_or(run.identity.contract);
+        let Some(head) = client.head(contract, run.run).await? else {
+            out.note("the run is not registered, so no gas can be estimated; cairn anchor registers it first");
+            return Ok(None);
+        };
+        let anchored = usize::try_from(head.counter).unwrap_or(usize::MAX);
+        let Some(rest @ [next, ..]) = epochs.get(anchored..) else { return Ok(None) };
+        let owner = run.identity.owner;
+        let next = client.estimate_anchor(contract, owner, std::slice::from_ref(next)).await?;
+        let rest = if rest.len() == 1 { next } else { client.estimate_anchor(contract, owner, rest).await? };
+        Ok(Some(Estimate { anchored: head.counter, next, rest }))
     }
 
     async fn anchor(&self, global: &Global, out: &Output) -> anyhow::Result<Report> {
