@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`fixtures`] | a demo run as vectors for the contracts' tests |
 //! | [`setup`] | install the pinned tools |
+//! | [`cargo`] | build a program of this repository, and ask it |
+//! | [`generate`] | the generated verifier of the demo's epochs |
 //! | [`bench`] | time, memory, sizes beside the budgets |
 //! | [`contracts`] | build, test and check the contracts |
 //! | [`demo`] | the main job, end to end |
@@ -14,9 +16,11 @@
 //! Layer: outside of the product; nothing depends on it.
 
 mod bench;
+mod cargo;
 mod contracts;
 mod demo;
 mod fixtures;
+mod generate;
 mod setup;
 mod test;
 mod tidy;
@@ -47,6 +51,8 @@ enum Task {
     Bench(bench::Bench),
     /// Write the vectors of a finished demo run for the contracts' tests.
     Fixtures(fixtures::Fixtures),
+    /// Write or compare the generated verifier of the demo's epochs.
+    Generate(generate::Generate),
     /// Run all tests.
     Test(test::Test),
     /// Check layering and other rules of the house.
@@ -60,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         Task::Demo(demo) => demo::run(&demo),
         Task::Bench(bench) => bench::run(&bench),
         Task::Fixtures(fixtures) => fixtures::run(&fixtures),
+        Task::Generate(generate) => generate::run(&generate),
         Task::Test(test) => test::run(&test),
         Task::Tidy => tidy::run(),
     }
