@@ -3,6 +3,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`fixtures`] | a demo run as vectors for the contracts' tests |
+//! | [`clients`] | torrent clients of others, for tests |
 //! | [`setup`] | install the pinned tools |
 //! | [`bench`] | time, memory, sizes beside the budgets |
 //! | [`contracts`] | build, test and check the contracts |
@@ -14,6 +15,7 @@
 //! Layer: outside of the product; nothing depends on it.
 
 mod bench;
+mod clients;
 mod contracts;
 mod demo;
 mod fixtures;
@@ -34,7 +36,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install the pinned tools (foundry, solc, snarkjs) into the cache folder.
+    /// Install the pinned tools (foundry, solc, snarkjs) and torrent clients for tests into the cache folder.
     Setup,
     /// Build, test or check the contracts.
     Contracts {
