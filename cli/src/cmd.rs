@@ -9,6 +9,7 @@ use crate::output::Output;
 
 mod aggregate;
 mod anchor;
+mod bundle;
 mod check_weights;
 mod deploy;
 mod keys;
@@ -63,6 +64,8 @@ pub enum Command {
     Deploy(deploy::Deploy),
     /// Register a run, anchor its epochs, finalize it.
     Anchor(anchor::Anchor),
+    /// Make the .torrent and the magnet links of a run.
+    Bundle(bundle::Bundle),
     /// Show where a run stands.
     Status(status::Status),
     /// Write the weights and the opening of one state, to be given to a buyer.
@@ -83,6 +86,7 @@ impl Command {
             Self::Verifier(c) => c.run(global, out),
             Self::Deploy(c) => c.run(global, out),
             Self::Anchor(c) => c.run(global, out),
+            Self::Bundle(c) => c.run(global, out),
             Self::Status(c) => c.run(global, out),
             Self::Open(c) => c.run(global, out),
             Self::CheckWeights(c) => c.run(global, out),

@@ -4,8 +4,20 @@ use std::process::Command;
 
 use crate::support::{Scratch, cairn};
 
-const COMMANDS: [&str; 11] =
-    ["srs", "keys", "train", "verify", "aggregate", "verifier", "deploy", "anchor", "status", "open", "check-weights"];
+const COMMANDS: [&str; 12] = [
+    "srs",
+    "keys",
+    "train",
+    "verify",
+    "aggregate",
+    "verifier",
+    "deploy",
+    "anchor",
+    "bundle",
+    "status",
+    "open",
+    "check-weights",
+];
 
 #[test]
 fn every_command_explains_itself() {
@@ -35,6 +47,7 @@ fn missing_files_are_two_and_named() {
         &["verify", "--run", "/nonexistent/run"][..],
         &["status", "--run", "/nonexistent/run"],
         &["aggregate", "--run", "/nonexistent/run"],
+        &["bundle", "--run", "/nonexistent/run"],
         &["train", "--data", "/nonexistent/data.csv"],
         &["srs", "import", "/nonexistent/file.ptau", "--label", "x", "--k", "10"],
     ] {

@@ -2,6 +2,7 @@
 //!
 //! Models are tiny, so that a step takes well under a second; aggregation and the chain are exercised by the demo.
 
+mod bundle;
 mod exit_codes;
 mod lifecycle;
 mod lineage;
