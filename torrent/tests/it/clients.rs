@@ -12,7 +12,7 @@ use crate::support::{Memory, bytes, everything, options, piece};
 const LIBTORRENT: &str = include_str!("libtorrent_read.py");
 
 /// A client that `cargo xtask setup` installed.
-fn client(name: &str) -> Command {
+pub fn client(name: &str) -> Command {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cache = std::env::var_os("CAIRN_CACHE").map_or_else(|| manifest.join("../.cache"), PathBuf::from);
     let path = cache.join("clients/bin").join(name);

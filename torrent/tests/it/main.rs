@@ -7,3 +7,4 @@ mod hashes;
 mod hostile;
 mod magnet;
 mod support;
+mod transfers;
