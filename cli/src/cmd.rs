@@ -11,6 +11,7 @@ mod admin;
 mod aggregate;
 mod anchor;
 mod attest;
+mod bundle;
 mod check_weights;
 mod deploy;
 mod gate;
@@ -79,6 +80,8 @@ pub enum Command {
     Attest(attest::Attest),
     /// Check that a run passes a policy, as a contract that relies on it would.
     Gate(gate::Gate),
+    /// Make the .torrent and the magnet links of a run.
+    Bundle(bundle::Bundle),
     /// Show where a run stands.
     Status(status::Status),
     /// Write the weights and the opening of one state, to be given to a buyer.
@@ -103,6 +106,7 @@ impl Command {
             Self::Registry(c) => c.run(global, out),
             Self::Attest(c) => c.run(global, out),
             Self::Gate(c) => c.run(global, out),
+            Self::Bundle(c) => c.run(global, out),
             Self::Status(c) => c.run(global, out),
             Self::Open(c) => c.run(global, out),
             Self::CheckWeights(c) => c.run(global, out),

@@ -3,6 +3,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`fixtures`] | a demo run as vectors for the contracts' tests |
+//! | [`clients`] | torrent clients of others, for tests |
 //! | [`setup`] | install the pinned tools |
 //! | [`cargo`] | build a program of this repository, and ask it |
 //! | [`generate`] | the generated verifier of the demo's epochs |
@@ -17,6 +18,7 @@
 
 mod bench;
 mod cargo;
+mod clients;
 mod contracts;
 mod demo;
 mod fixtures;
@@ -38,7 +40,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install the pinned tools (foundry, solc, snarkjs) into the cache folder.
+    /// Install the pinned tools (foundry, solc, snarkjs) and torrent clients for tests into the cache folder.
     Setup,
     /// Build, test or check the contracts.
     Contracts {

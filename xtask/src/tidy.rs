@@ -13,7 +13,7 @@ use crate::tools::Tools;
 
 /// Which of our crates each of our crates may depend on (DESIGN §10, docs/ARCHITECTURE.md). Development dependencies may
 /// also use the lower layers `srs` and `circuits`.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("ledger", &[]),
     ("store", &["ledger"]),
     ("srs", &[]),
@@ -22,7 +22,8 @@ const EDGES: [(&str, &[&str]); 10] = [
     ("aggregator", &["ledger", "circuits", "srs", "store"]),
     ("verifier-gen", &["ledger", "circuits", "srs", "store"]),
     ("chain", &["ledger"]),
-    ("cairn", &["ledger", "store", "srs", "circuits", "prover", "aggregator", "verifier-gen", "chain"]),
+    ("torrent", &["ledger"]),
+    ("cairn", &["ledger", "store", "srs", "circuits", "prover", "aggregator", "verifier-gen", "chain", "torrent"]),
     ("xtask", &[]),
 ];
 

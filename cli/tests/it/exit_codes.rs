@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::{Scratch, cairn};
 
-const COMMANDS: [&[&str]; 28] = [
+const COMMANDS: [&[&str]; 29] = [
     &["srs"],
     &["keys"],
     &["train"],
@@ -13,6 +13,7 @@ const COMMANDS: [&[&str]; 28] = [
     &["verifier"],
     &["deploy"],
     &["anchor"],
+    &["bundle"],
     &["gate"],
     &["admin", "finalize"],
     &["admin", "announce"],
@@ -63,6 +64,7 @@ fn missing_files_are_two_and_named() {
         &["verify", "--run", "/nonexistent/run"][..],
         &["status", "--run", "/nonexistent/run"],
         &["aggregate", "--run", "/nonexistent/run"],
+        &["bundle", "--run", "/nonexistent/run"],
         &["train", "--data", "/nonexistent/data.csv"],
         &["srs", "import", "/nonexistent/file.ptau", "--label", "x", "--k", "10"],
     ] {

@@ -5,6 +5,7 @@
 
 mod admin;
 mod attest;
+mod bundle;
 mod deployment;
 mod exit_codes;
 mod gate;
