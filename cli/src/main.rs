@@ -7,6 +7,7 @@ mod cmd;
 mod home;
 mod output;
 mod progress;
+mod rpc;
 mod run;
 
 use std::process::ExitCode;

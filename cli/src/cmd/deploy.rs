@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use chain::{Client, DelaySecs, DeployPlan, Deployed, InitCode, LogSteps, Options, Signer, VerifierAddition, Writer};
+use chain::{Client, DelaySecs, DeployPlan, Deployed, InitCode, LogSteps, Signer, VerifierAddition, Writer};
 use clap::Args;
 use ledger::{Address, Digest, FieldElement, Salt, Selector};
 use serde::Serialize;
 
 use crate::cmd::{Global, block_on, verifier};
 use crate::output::Output;
+use crate::rpc::RpcArgs;
 use crate::run::open;
 
 /// How transactions are signed.
@@ -20,6 +21,8 @@ pub struct SignerArgs {
     /// Sign with anvil's public development key. For development chains only.
     #[arg(long, conflicts_with = "key_file")]
     anvil_dev_key: bool,
+    #[command(flatten)]
+    rpc: RpcArgs,
 }
 
 impl SignerArgs {
@@ -34,7 +37,7 @@ impl SignerArgs {
 
     /// A connection that writes.
     pub async fn writer(&self, rpc: &str) -> anyhow::Result<Writer> {
-        Ok(Writer::new(Client::connect(rpc, Options::default()).await?, self.signer()?))
+        Ok(Writer::new(Client::connect(rpc, self.rpc.options()).await?, self.signer()?))
     }
 }
 

@@ -8,6 +8,13 @@ use std::{
 
 use serde_json::Value;
 
+#[path = "../../../chain/tests/it/support/anvil.rs"]
+#[allow(dead_code, reason = "also used by the tests of `chain`")]
+pub mod anvil;
+#[path = "../../../chain/tests/it/support/flaky.rs"]
+#[allow(dead_code, reason = "also used by the tests of `chain`")]
+pub mod flaky;
+
 /// Home of all tests of this process; development strings in it outlive the run, secrets do not matter.
 static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cairn-home");
@@ -64,7 +71,8 @@ fn command(home: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn cairn_in(home: &Path, args: &[&str]) -> Answer {
+/// Runs `cairn` in another home.
+pub fn cairn_in(home: &Path, args: &[&str]) -> Answer {
     let output = command(home, args).output().expect("cairn runs");
     Answer {
         command: args.join(" "),
@@ -81,7 +89,12 @@ pub fn cairn(args: &[&str]) -> Answer {
 
 /// A command that is not started yet, to be killed.
 pub fn process(args: &[&str]) -> Command {
-    let mut command = command(&HOME, args);
+    process_in(&HOME, args)
+}
+
+/// The same in another home.
+pub fn process_in(home: &Path, args: &[&str]) -> Command {
+    let mut command = command(home, args);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
