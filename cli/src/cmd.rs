@@ -1,11 +1,13 @@
 //! The commands; one file each.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use crate::home::Home;
 use crate::output::Output;
+use crate::rpc;
 
 mod admin;
 mod aggregate;
@@ -40,6 +42,9 @@ pub struct Global {
     /// Which reference string: `dev` (development, not secure) or the label of an imported one.
     #[arg(long, global = true, default_value = "dev", value_name = "LABEL")]
     pub srs: String,
+    /// Seconds given to the node for one request; a request that got no answer is repeated three times.
+    #[arg(long, global = true, default_value = "20", value_name = "SECONDS", value_parser = rpc::seconds)]
+    pub rpc_timeout: Duration,
 }
 
 impl Global {

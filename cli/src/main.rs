@@ -7,6 +7,7 @@ mod cmd;
 mod home;
 mod output;
 mod progress;
+mod rpc;
 mod run;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    rpc::set_timeout(cli.global.rpc_timeout);
     let out = Output::new(cli.global.json, cli.global.quiet);
     match cli.command.run(&cli.global, &out) {
         Ok(()) => ExitCode::SUCCESS,

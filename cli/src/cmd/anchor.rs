@@ -1,15 +1,20 @@
 //! `cairn anchor`.
 
 use std::collections::{BTreeMap, btree_map::Entry};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use chain::{Client, EpochSubmission, Options, Outcome, Registration};
+use chain::{EpochSubmission, Outcome, Registration};
 use circuits::convert::to_fr;
 use circuits::keys::StepVerifyingKey;
 use clap::Args;
-use ledger::{Address, Digest, EpochIndex, FieldElement, RunDescription, Selector, tree::CompactRange};
-use serde::Serialize;
+use ledger::{
+    Address, Digest, EpochIndex, FieldElement, RunDescription, RunId, Selector, instances::ACCUMULATOR_LIMBS,
+    tree::CompactRange,
+};
+use serde::{Deserialize, Serialize};
 use srs::Srs;
 use store::RunWriter;
 use verifier_gen::Encoder;
@@ -38,6 +43,9 @@ pub struct Anchor {
     /// epochs which are not anchored would use, if the run is registered.
     #[arg(long, conflicts_with = "finalize")]
     dry_run: bool,
+    /// Answer of an earlier `--dry-run --json`: its proofs are sent as they are. Needs no keys and no reference string here.
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    submissions: Option<PathBuf>,
     #[command(flatten)]
     signer: SignerArgs,
     /// Block to search earlier transactions from.
@@ -61,7 +69,7 @@ struct Report {
 }
 
 /// What would be sent for one epoch: the arguments of `RunAnchor.anchor`.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Submission {
     /// Counted from 1.
     epoch: u64,
@@ -77,7 +85,7 @@ struct Submission {
     gas: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct DryRun {
     run: String,
     chain_id: u64,
@@ -100,48 +108,106 @@ struct Estimate {
     rest: u64,
 }
 
-/// Submissions of a run's epochs, with the hints their verifiers take.
-struct Submissions<'a> {
-    home: Home<'a>,
-    /// By number of steps.
-    encoders: BTreeMap<u64, Encoder>,
-    keys: Option<(Srs, StepVerifyingKey)>,
+/// Longest accepted file of submissions, bytes.
+const MAX_SUBMISSIONS_BYTES: u64 = 256 << 20;
+
+/// Where submissions' proofs come from.
+enum Proofs<'a> {
+    /// The run's epoch proofs, with the hints that their verifiers take.
+    Encoded {
+        home: Home<'a>,
+        /// By number of steps.
+        encoders: BTreeMap<u64, Encoder>,
+        keys: Option<Box<(Srs, StepVerifyingKey)>>,
+    },
+    /// An earlier dry run.
+    Planned(DryRun),
 }
+
+/// Submissions of a run's epochs.
+struct Submissions<'a>(Proofs<'a>);
 
 impl<'a> Submissions<'a> {
     fn new(home: Home<'a>) -> Self {
-        Self { home, encoders: BTreeMap::new(), keys: None }
+        Self(Proofs::Encoded { home, encoders: BTreeMap::new(), keys: None })
+    }
+
+    /// Reads an earlier dry run of `run`.
+    fn read(path: &Path, run: RunId) -> anyhow::Result<Self> {
+        let name = || format!("submissions {}", path.display());
+        let mut text = String::new();
+        let file = File::open(path).with_context(name)?;
+        file.take(MAX_SUBMISSIONS_BYTES + 1).read_to_string(&mut text).with_context(name)?;
+        anyhow::ensure!(
+            text.len() as u64 <= MAX_SUBMISSIONS_BYTES,
+            "{}: expected at most {MAX_SUBMISSIONS_BYTES} bytes",
+            name()
+        );
+        let plan: DryRun = serde_json::from_str(&text).with_context(name)?;
+        if plan.run != run.to_string() {
+            return Err(failed("submissions", format!("run: expected {run}, got {}", plan.run)));
+        }
+        Ok(Self(Proofs::Planned(plan)))
     }
 
     /// The epoch at `index` of the log.
     fn get(&mut self, log: &RunWriter, index: u64) -> anyhow::Result<EpochSubmission> {
-        let run = log.dir().run().description();
         let epoch = &log.epochs()[index as usize];
         let record_hashes = log
             .log()
             .record_hashes(epoch.first_step, epoch.n_steps())
             .ok_or_else(|| failed("epoch", format!("epoch {index} is longer than the log")))?
             .to_vec();
-        let proof = log.dir().epoch_proof(EpochIndex(index))?;
-        let keys = match &mut self.keys {
-            Some(keys) => keys,
-            empty => empty.insert(step_key(&self.home, run)?),
-        };
-        let encoder = match self.encoders.entry(epoch.n_steps()) {
-            Entry::Occupied(found) => found.into_mut(),
-            Entry::Vacant(empty) => {
-                let shape = epoch_shape(run, epoch.n_steps() as usize)?;
-                let (_, key) = self.home.epoch_verifying_key((&keys.0, &keys.1), &shape)?;
-                empty.insert(verifier::encoder(&key)?)
-            }
-        };
-        let instances: Vec<_> = epoch.instances().to_words().into_iter().map(to_fr).collect();
-        let proof = encoder.encode_proof(&proof, &instances).map_err(|e| failed("epoch proof", e))?;
         let mut before = CompactRange::new();
         for earlier in &log.epochs()[..index as usize] {
             before.push_subtree(earlier.log_steps(), earlier.epoch_root)?;
         }
-        Ok(EpochSubmission::new(&before, epoch, record_hashes, proof))
+        match &mut self.0 {
+            Proofs::Encoded { home, encoders, keys } => {
+                let run = log.dir().run().description();
+                let proof = log.dir().epoch_proof(EpochIndex(index))?;
+                let keys = match keys {
+                    Some(keys) => keys,
+                    empty => empty.insert(Box::new(step_key(home, run)?)),
+                };
+                let encoder = match encoders.entry(epoch.n_steps()) {
+                    Entry::Occupied(found) => found.into_mut(),
+                    Entry::Vacant(empty) => {
+                        let shape = epoch_shape(run, epoch.n_steps() as usize)?;
+                        let (_, key) = home.epoch_verifying_key((&keys.0, &keys.1), &shape)?;
+                        empty.insert(verifier::encoder(&key)?)
+                    }
+                };
+                let instances: Vec<_> = epoch.instances().to_words().into_iter().map(to_fr).collect();
+                let proof = encoder.encode_proof(&proof, &instances).map_err(|e| failed("epoch proof", e))?;
+                Ok(EpochSubmission::new(&before, epoch, record_hashes, proof))
+            }
+            Proofs::Planned(plan) => {
+                let found = plan.submissions.get(index as usize);
+                let planned =
+                    found.ok_or_else(|| failed("submissions", format!("epoch {index} of the log is not there")))?;
+                let bytes = hex::decode(planned.proof.trim_start_matches("0x"))
+                    .with_context(|| format!("submissions, epoch {index}: proof"))?;
+                // Everything but the proof is the log's own; the plan's copy of it must be the same.
+                let words = ACCUMULATOR_LIMBS * FieldElement::LEN;
+                let proof = bytes.get(words..).unwrap_or_default().to_vec();
+                let submission = EpochSubmission::new(&before, epoch, record_hashes, proof);
+                let pairs = [
+                    ("accumulator", submission.proof_bytes() == bytes),
+                    ("state_out", submission.state_out == planned.state_out),
+                    ("digests", submission.digests == planned.digests),
+                    ("record_hashes", submission.record_hashes == planned.record_hashes),
+                    ("peaks", submission.peaks == planned.peaks),
+                    ("root_after", submission.root_after.to_string() == planned.root_after),
+                ];
+                match pairs.iter().find(|(_, same)| !same) {
+                    Some((what, _)) => {
+                        Err(failed("submissions", format!("epoch {index}: {what}: expected the log's, got another")))
+                    }
+                    None => Ok(submission),
+                }
+            }
+        }
     }
 }
 
@@ -227,7 +293,7 @@ impl Anchor {
         epochs: &[EpochSubmission],
         out: &Output,
     ) -> anyhow::Result<Option<Estimate>> {
-        let client = Client::connect(rpc, Options::default()).await?;
+        let client = crate::rpc::connect(rpc).await?;
         client.expect_chain(run.identity.chain_id)?;
         let contract = self.contract.unwrap_or(run.identity.contract);
         let Some(head) = client.head(contract, run.run).await? else {
@@ -302,7 +368,10 @@ impl Anchor {
             report.register_gas = Some(sent.gas);
             report.transactions.push(sent.tx.to_string());
         }
-        let mut submissions = Submissions::new(global.home(out)?);
+        let mut submissions = match &self.submissions {
+            Some(path) => Submissions::read(path, run.run)?,
+            None => Submissions::new(global.home(out)?),
+        };
         for index in 0..log.epochs().len() as u64 {
             let epoch = log.epochs()[index as usize].clone();
             let submission = submissions.get(&log, index)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use chain::{Attestation, AttestationEvent, Client, Options};
+use chain::{Attestation, AttestationEvent, Client};
 use clap::{Args, Subcommand};
 use ledger::canonical::V1;
 use ledger::{Address, ChainId, Digest, MerkleTree, Root, RunId, Salt, TreeSize};
@@ -180,7 +180,7 @@ impl Sign {
     async fn sign(&self) -> anyhow::Result<Word> {
         let report = std::fs::read(&self.report).with_context(|| format!("read {}", self.report.display()))?;
         let signer = self.signer.signer()?;
-        let client = Client::connect(&self.place.rpc, Options::default()).await?;
+        let client = crate::rpc::connect(&self.place.rpc).await?;
         let run = self.place.run()?;
         let tree = anchored(&client, self.place.attestations, run, self.place.from_block).await?;
         let steps = self.steps.unwrap_or(tree.size());
@@ -266,7 +266,7 @@ async fn revoke(args: &WordArgs, signer: &SignerArgs, reason: &str) -> anyhow::R
 }
 
 async fn list(place: &Place) -> anyhow::Result<List> {
-    let client = Client::connect(&place.rpc, Options::default()).await?;
+    let client = crate::rpc::connect(&place.rpc).await?;
     let run = place.run()?;
     let mut said: BTreeMap<Digest, Said> = BTreeMap::new();
     let mut order = Vec::new();

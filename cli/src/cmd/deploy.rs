@@ -3,16 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use chain::{
-    Client, DelaySecs, Deployed, DeployedVerifier, Deployment, InitCode, LogSteps, Options, Signer, VerifierAddition,
-    Writer,
-};
+use chain::{DelaySecs, Deployed, DeployedVerifier, Deployment, InitCode, LogSteps, Signer, VerifierAddition, Writer};
 use clap::Args;
 use ledger::{Address, Digest, FieldElement, Salt, Selector};
 use serde::Serialize;
 
 use crate::cmd::{Global, block_on, verifier};
 use crate::output::Output;
+use crate::rpc;
 use crate::run::open;
 
 mod check;
@@ -41,7 +39,7 @@ impl SignerArgs {
 
     /// A connection that writes.
     pub async fn writer(&self, rpc: &str) -> anyhow::Result<Writer> {
-        Ok(Writer::new(Client::connect(rpc, Options::default()).await?, self.signer()?))
+        Ok(Writer::new(rpc::connect(rpc).await?, self.signer()?))
     }
 }
 
@@ -206,7 +204,7 @@ impl Deploy {
 
     /// Compares with the recorded deployment or, without record, with the one that the arguments name.
     async fn compare(&self, out: &Output, family: Option<Selector>, codes: &[VerifierCode]) -> anyhow::Result<()> {
-        let client = Client::connect(&self.rpc, Options::default()).await?;
+        let client = rpc::connect(&self.rpc).await?;
         let deployment = match &self.record {
             Some(dir) => record::read(dir, client.chain())?
                 .with_context(|| format!("{} has no record of chain {}", dir.display(), client.chain()))?,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use chain::{Client, LogSteps, Options};
+use chain::LogSteps;
 use clap::{Args, Subcommand};
 use ledger::{Address, Digest, Selector};
 use serde::{Deserialize, Serialize};
@@ -202,7 +202,7 @@ impl Action {
 }
 
 async fn show(place: &Place, selector: Option<Selector>) -> anyhow::Result<Report> {
-    let client = Client::connect(&place.rpc, Options::default()).await?;
+    let client = crate::rpc::connect(&place.rpc).await?;
     let registry = client.registry_of(place.contract).await?;
     let facts = client.registry_facts(registry).await?;
     let frozen = match selector {

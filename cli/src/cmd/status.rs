@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use chain::{Client, Options};
 use clap::Args;
 use ledger::{Address, FieldElement, RunId, Selector};
 use serde::Serialize;
@@ -107,6 +106,6 @@ impl Status {
 }
 
 async fn ask(rpc: &str, contract: Address, run: RunId) -> anyhow::Result<Option<ledger::RunFacts>> {
-    let client = Client::connect(rpc, Options::default()).await?;
+    let client = crate::rpc::connect(rpc).await?;
     Ok(client.facts(contract, run).await?)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::anyhow;
-use chain::{Client, Options, Writer};
+use chain::{Client, Writer};
 use clap::Args;
 use ledger::{Address, IdError, RunId};
 use serde::Serialize;
@@ -81,7 +81,7 @@ impl Target {
     ///
     /// Errors: a failed check `run identity`; the node fails.
     pub async fn client(&self, rpc: &str) -> anyhow::Result<Client> {
-        let client = Client::connect(rpc, Options::default()).await?;
+        let client = crate::rpc::connect(rpc).await?;
         if let Some(dir) = &self.dir {
             let identity = &dir.run().description().identity;
             if identity.chain_id != client.chain() || identity.contract != self.contract {

@@ -4,14 +4,21 @@
 //! uses the real one of `testdata/anchor`, on a node of its own.
 
 mod admin;
+mod anchoring;
 mod attest;
 mod bundle;
 mod deployment;
 mod exit_codes;
+mod formats;
 mod gate;
+mod hostile;
+mod interrupts;
 mod lifecycle;
 mod lineage;
+mod node;
 mod openings;
+mod optimizers;
 mod resume;
+mod rpc;
 mod support;
 mod tampering;

@@ -14,6 +14,9 @@ pub mod anvil;
 #[allow(dead_code, reason = "the chain client's tests use all of it")]
 #[path = "../../../chain/tests/it/support/demo.rs"]
 pub mod demo;
+#[allow(dead_code, reason = "the chain client's tests use all of it")]
+#[path = "../../../chain/tests/it/support/flaky.rs"]
+pub mod flaky;
 
 /// The second account of development nodes: publicly known.
 pub const STRANGER_KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
@@ -88,7 +91,8 @@ fn command(home: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn cairn_in(home: &Path, args: &[&str]) -> Answer {
+/// Runs `cairn` in another home.
+pub fn cairn_in(home: &Path, args: &[&str]) -> Answer {
     let output = command(home, args).output().expect("cairn runs");
     Answer {
         command: args.join(" "),
@@ -105,7 +109,12 @@ pub fn cairn(args: &[&str]) -> Answer {
 
 /// A command that is not started yet, to be killed.
 pub fn process(args: &[&str]) -> Command {
-    let mut command = command(&HOME, args);
+    process_in(&HOME, args)
+}
+
+/// The same in another home.
+pub fn process_in(home: &Path, args: &[&str]) -> Command {
+    let mut command = command(home, args);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
