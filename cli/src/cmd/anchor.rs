@@ -104,7 +104,7 @@ enum Proofs<'a> {
         home: Home<'a>,
         /// By number of steps.
         encoders: BTreeMap<u64, Encoder>,
-        keys: Option<(Srs, StepVerifyingKey)>,
+        keys: Box<Option<(Srs, StepVerifyingKey)>>,
     },
     /// An earlier dry run.
     Planned(DryRun),
@@ -115,7 +115,7 @@ struct Submissions<'a>(Proofs<'a>);
 
 impl<'a> Submissions<'a> {
     fn new(home: Home<'a>) -> Self {
-        Self(Proofs::Encoded { home, encoders: BTreeMap::new(), keys: None })
+        Self(Proofs::Encoded { home, encoders: BTreeMap::new(), keys: Box::new(None) })
     }
 
     /// Reads an earlier dry run of `run`.
@@ -152,7 +152,7 @@ impl<'a> Submissions<'a> {
             Proofs::Encoded { home, encoders, keys } => {
                 let run = log.dir().run().description();
                 let proof = log.dir().epoch_proof(EpochIndex(index))?;
-                let keys = match keys {
+                let keys = match &mut **keys {
                     Some(keys) => keys,
                     empty => empty.insert(step_key(home, run)?),
                 };
