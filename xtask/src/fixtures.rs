@@ -1,7 +1,8 @@
 //! `cargo xtask fixtures`: the finished demo run as vectors for the contracts' tests.
 //!
 //! `testdata/anchor/demo.json` holds what was submitted for each epoch, and the creation code of the verifier that the
-//! run's key gives. The tests of the contracts and of the chain client run this code on these proofs.
+//! run's key gives; `testdata/anchor/run` holds the run's log and epochs. The tests of the contracts, of the chain client and
+//! of `cairn anchor` run this code on these proofs.
 
 use std::{
     fs,
@@ -70,7 +71,22 @@ pub fn run(fixtures: &Fixtures) -> anyhow::Result<()> {
     }
     let content = serde_json::to_string_pretty(&Value::Object(vectors.clone()))? + "\n";
     fs::write(&file, &content).with_context(|| format!("write {}", file.display()))?;
+    keep_run(&dir, &file.with_file_name("run"))?;
     println!("fixtures: wrote {} ({} bytes) from {run}", file.display(), content.len());
+    Ok(())
+}
+
+/// Copies what `cairn anchor` reads of a run: its log and epochs, not step proofs, anchors and manifest.
+fn keep_run(dir: &Path, to: &Path) -> anyhow::Result<()> {
+    let mut files: Vec<PathBuf> =
+        ["run.json", "steps.jsonl", "checkpoint", "merkle_root.txt"].map(PathBuf::from).into();
+    for entry in fs::read_dir(dir.join("epochs")).with_context(|| format!("epochs of {}", dir.display()))? {
+        files.push(Path::new("epochs").join(entry?.file_name()));
+    }
+    fs::create_dir_all(to.join("epochs")).with_context(|| format!("create {}", to.display()))?;
+    for name in files {
+        fs::copy(dir.join(&name), to.join(&name)).with_context(|| format!("copy {}", name.display()))?;
+    }
     Ok(())
 }
 
