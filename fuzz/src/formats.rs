@@ -108,11 +108,14 @@ pub fn ptau(data: &[u8]) {
 /// Parameters of the small circuit.
 const N_PARAMS: usize = 5;
 
+/// Whether a proof is accepted for the honest statement.
+type Accepts = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
 /// A small circuit, an honest step and its proof.
 struct Step {
     srs: Srs,
     key: StepVerifyingKey,
-    accepts: Box<dyn Fn(&[u8]) -> bool + Send + Sync>,
+    accepts: Accepts,
     proof: Vec<u8>,
 }
 

@@ -1,7 +1,8 @@
 //! `cargo xtask fixtures`: the finished demo run as vectors for the contracts' tests.
 //!
 //! `testdata/anchor/demo.json` holds what was submitted for each epoch, and the creation code of the verifier that the
-//! run's key gives; `testdata/verifier/epoch_k21.json` holds that key and the first epoch's proof. The tests of the contracts and of the chain client run this code on these proofs.
+//! run's key gives; `testdata/verifier/epoch_k21.json` holds that key and the first epoch's proof, `testdata/anchor/run` the
+//! run's log and epochs. The tests of the contracts, of the chain client and of `cairn anchor` run this code on these proofs.
 
 use std::{
     fs,
@@ -72,6 +73,7 @@ pub fn run(fixtures: &Fixtures) -> anyhow::Result<()> {
     }
     let content = serde_json::to_string_pretty(&Value::Object(vectors.clone()))? + "\n";
     fs::write(&file, &content).with_context(|| format!("write {}", file.display()))?;
+    keep_run(&dir, &file.with_file_name("run"))?;
     println!("fixtures: wrote {} ({} bytes) from {run}", file.display(), content.len());
 
     let program = cargo::build(&tools, &["--package", "verifier-gen", "--example", "vector"], "vector")?;
@@ -81,6 +83,20 @@ pub fn run(fixtures: &Fixtures) -> anyhow::Result<()> {
     fs::write(&file, format!("{vector:#}\n")).with_context(|| format!("write {}", file.display()))?;
     println!("fixtures: wrote {}", file.display());
     generate::run(&generate::Generate::default())
+}
+
+/// Copies what `cairn anchor` reads of a run: its log and epochs, not step proofs, anchors and manifest.
+fn keep_run(dir: &Path, to: &Path) -> anyhow::Result<()> {
+    let mut files: Vec<PathBuf> =
+        ["run.json", "steps.jsonl", "checkpoint", "merkle_root.txt"].map(PathBuf::from).into();
+    for entry in fs::read_dir(dir.join("epochs")).with_context(|| format!("epochs of {}", dir.display()))? {
+        files.push(Path::new("epochs").join(entry?.file_name()));
+    }
+    fs::create_dir_all(to.join("epochs")).with_context(|| format!("create {}", to.display()))?;
+    for name in files {
+        fs::copy(dir.join(&name), to.join(&name)).with_context(|| format!("copy {}", name.display()))?;
+    }
+    Ok(())
 }
 
 /// What was changed last of what is `wanted` in a folder.

@@ -1,5 +1,4 @@
-//! Whatever is sent, the contract accepts exactly what halo2 accepts in its one encoding. The body is that of the fuzz
-//! target `verifier_calldata` too; here it runs over mutations drawn from a seed.
+//! Whatever is sent, the contract accepts exactly what halo2 accepts in its one encoding: over mutations drawn from a seed.
 
 use std::sync::OnceLock;
 
