@@ -195,9 +195,8 @@ contract RunAnchorTest is AnchorFixture {
         assertEq(anchor.head(run).steps, size, "the slot holds the size");
         IRunAnchor.AnchorInput memory input = epochInput(1, steps);
         if (left < steps) {
-            bytes memory refusal = abi.encodeWithSelector(
-                IRunAnchor.RunTooLong.selector, run, anchor.MAX_STEPS(), uint256(size) + steps
-            );
+            bytes memory refusal =
+                abi.encodeWithSelector(IRunAnchor.RunTooLong.selector, run, anchor.MAX_STEPS(), uint256(size) + steps);
             expectRefusal(refusal, run, 1, input);
         } else {
             // It fits: the next check is what refuses it, as nobody has the peaks of so large a tree.
