@@ -188,7 +188,7 @@ async fn submissions_that_are_not_the_logs_are_refused() {
         let (head, last) = proof.split_at(proof.len() - 1);
         v["submissions"][0]["proof"] = format!("{head}{}", if last == "0" { "1" } else { "0" }).into();
     });
-    assert_eq!(answer.code, Some(2), "{answer:#?}");
+    assert_eq!(answer.code, Some(1), "{answer:#?}");
     assert!(answer.stderr.contains("ProofRejected"), "{answer:#?}");
     assert!(demo.recorded().is_empty());
 }
