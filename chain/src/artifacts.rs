@@ -30,6 +30,10 @@ pub(crate) struct ArtifactText {
 pub(crate) struct Artifact {
     /// Creation code without constructor arguments.
     pub bytecode: Vec<u8>,
+    /// Runtime code with zeros in place of the immutable.
+    pub runtime: Vec<u8>,
+    /// Where it repeats the immutable, a word each.
+    pub immutable_offsets: Vec<usize>,
     /// The JSON ABI.
     pub abi: Value,
 }
@@ -42,8 +46,30 @@ impl ArtifactText {
             reason: format!("{}: {reason}", self.what),
         };
         let mut file: Value = serde_json::from_str(self.json).map_err(|error| bad(&error.to_string()))?;
-        let text = file["bytecode"].as_str().ok_or_else(|| bad("no bytecode"))?;
-        let bytecode = hex::decode(text.trim_start_matches("0x")).map_err(|error| bad(&error.to_string()))?;
-        Ok(Artifact { bytecode, abi: file["abi"].take() })
+        let code = |key: &str| {
+            let text = file[key].as_str().ok_or_else(|| bad(&format!("no {key}")))?;
+            hex::decode(text.trim_start_matches("0x")).map_err(|error| bad(&error.to_string()))
+        };
+        let (bytecode, runtime) = (code("bytecode")?, code("deployed_bytecode")?);
+        let offset = |value: &Value| value.as_u64().and_then(|offset| usize::try_from(offset).ok());
+        let offsets = file["immutable_offsets"].as_array().and_then(|list| list.iter().map(offset).collect());
+        let immutable_offsets = offsets.ok_or_else(|| bad("no immutable_offsets"))?;
+        Ok(Artifact { bytecode, runtime, immutable_offsets, abi: file["abi"].take() })
+    }
+}
+
+impl Artifact {
+    /// Runtime code as the constructor leaves it behind.
+    ///
+    /// # Errors
+    /// If a place of the immutable is outside of the code.
+    pub(crate) fn runtime_with(&self, immutable: [u8; 32]) -> Result<Vec<u8>, ChainError> {
+        let mut code = self.runtime.clone();
+        for &offset in &self.immutable_offsets {
+            let place = offset.checked_add(32).and_then(|end| code.get_mut(offset..end));
+            let reason = format!("immutable at {offset} of {} bytes", self.runtime.len());
+            place.ok_or(ChainError::Answer { operation: "read artifact", reason })?.copy_from_slice(&immutable);
+        }
+        Ok(code)
     }
 }

@@ -8,6 +8,7 @@ use alloy::{
     sol_types::{Eip712Domain, SolCall, SolStruct},
 };
 use ledger::{Address, ChainId, ConsistencyProof, Digest, Root, RunId, Salt, TreeSize};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     bindings::IAttestations as abi,
@@ -31,7 +32,8 @@ alloy::sol! {
 }
 
 /// An auditor's word: it looked at the first `steps` steps of a run, and wrote this report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Attestation {
     /// Who says it: an account, or a wallet contract (ERC-1271).
     pub auditor: Address,
@@ -76,6 +78,15 @@ impl Attestation {
 }
 
 impl Client {
+    /// The anchor whose runs are attested.
+    ///
+    /// # Errors
+    /// If the node fails, or there is no such contract.
+    pub async fn anchor_of(&self, contract: Address) -> Result<Address, ChainError> {
+        let anchor = self.view("anchor", contract, &abi::anchorCall {}, BlockId::latest()).await?;
+        Ok(convert::address_back(anchor))
+    }
+
     /// Whether an attestation was made, is not revoked and has not expired.
     ///
     /// # Errors

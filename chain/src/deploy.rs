@@ -7,7 +7,8 @@ use alloy::{
 use ledger::{Address, Salt};
 
 use crate::{
-    artifacts::{ATTESTATIONS, RUN_ANCHOR, VERIFIER_REGISTRY},
+    artifacts::{ATTESTATIONS, ArtifactText, RUN_ANCHOR, VERIFIER_REGISTRY},
+    check::ExpectedCode,
     client::Client,
     convert,
     error::ChainError,
@@ -36,6 +37,8 @@ pub struct DeployPlan {
     pub anchor: InitCode,
     /// What auditors say about the anchor's runs; the others do without it.
     pub attestations: InitCode,
+    /// What stands at their addresses afterwards, in this order.
+    pub standing: [ExpectedCode; 3],
 }
 
 /// Seconds between the proposal of a verifier and its addition.
@@ -59,6 +62,11 @@ impl InitCode {
         Self { what: "verifier", salt, bytes }
     }
 
+    /// Name of the contract.
+    pub fn what(&self) -> &'static str {
+        self.what
+    }
+
     /// Where it will be, on every chain.
     pub fn address(&self) -> Address {
         convert::address_back(CREATE2_DEPLOYER.create2_from_code(B256::from(self.salt.0), &self.bytes))
@@ -72,18 +80,31 @@ impl DeployPlan {
     /// # Errors
     /// If the committed artifacts cannot be read.
     pub fn new(owner: Address, guardian: Address, delay: DelaySecs, salt: Salt) -> Result<Self, ChainError> {
-        let arguments = (convert::address(owner), convert::address(guardian), U256::from(delay.0));
-        let mut bytes = VERIFIER_REGISTRY.parse()?.bytecode;
-        bytes.extend(arguments.abi_encode());
-        let registry = InitCode { what: VERIFIER_REGISTRY.what, salt, bytes };
-        let mut bytes = RUN_ANCHOR.parse()?.bytecode;
-        bytes.extend(convert::address(registry.address()).abi_encode());
-        let anchor = InitCode { what: RUN_ANCHOR.what, salt, bytes };
-        let mut bytes = ATTESTATIONS.parse()?.bytecode;
-        bytes.extend(convert::address(anchor.address()).abi_encode());
-        let attestations = InitCode { what: ATTESTATIONS.what, salt, bytes };
-        Ok(Self { registry, anchor, attestations })
+        let word = |address: Address| U256::from_be_bytes(convert::address(address).into_word().0);
+        let delay = U256::from(delay.0);
+        let arguments = (convert::address(owner), convert::address(guardian), delay).abi_encode();
+        let (registry, at_registry) = committed(VERIFIER_REGISTRY, &arguments, delay, salt)?;
+        let arguments = convert::address(registry.address()).abi_encode();
+        let (anchor, at_anchor) = committed(RUN_ANCHOR, &arguments, word(registry.address()), salt)?;
+        let arguments = convert::address(anchor.address()).abi_encode();
+        let (attestations, at_attestations) = committed(ATTESTATIONS, &arguments, word(anchor.address()), salt)?;
+        Ok(Self { registry, anchor, attestations, standing: [at_registry, at_anchor, at_attestations] })
     }
+}
+
+/// A committed contract with its constructor's arguments, and what stands once its only immutable has its value.
+fn committed(
+    artifact: ArtifactText,
+    arguments: &[u8],
+    immutable: U256,
+    salt: Salt,
+) -> Result<(InitCode, ExpectedCode), ChainError> {
+    let parsed = artifact.parse()?;
+    let bytes = [parsed.bytecode.as_slice(), arguments].concat();
+    let init = InitCode { what: artifact.what, salt, bytes };
+    let runtime = parsed.runtime_with(immutable.to_be_bytes())?;
+    let expected = ExpectedCode { what: artifact.what.to_owned(), address: init.address(), runtime };
+    Ok((init, expected))
 }
 
 impl Client {

@@ -6,10 +6,13 @@ use alloy::{
     rpc::types::{Filter, Log},
     sol_types::SolEvent,
 };
-use ledger::{Address, Anchor, ChainId, Digest, FieldElement, Root, RunId, StepIndex, TreeSize, TxHash};
+use ledger::{
+    Address, Anchor, ChainId, Digest, FieldElement, MerkleTree, Root, RunId, StepIndex, TreeSize, TxHash,
+    tree::step_leaf,
+};
 
 use crate::{
-    bindings::IRunAnchor as abi,
+    bindings::{IAttestations as audits, IRunAnchor as abi},
     client::Client,
     convert,
     error::ChainError,
@@ -60,7 +63,60 @@ pub struct BundleEvent {
     pub tx: TxHash,
 }
 
+/// What an auditor made public about a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttestationEvent {
+    /// It stands by its word.
+    Attested {
+        /// EIP-712 digest of the attestation.
+        id: Digest,
+        /// Who.
+        auditor: Address,
+        /// Steps that were audited.
+        steps: TreeSize,
+        /// Root over these steps.
+        root: Root,
+        /// SHA-256 of the report.
+        report: Digest,
+        /// When it ends, unix seconds; none: never.
+        expires_at: Option<u64>,
+        /// Block that holds the transaction.
+        block: u64,
+        /// The transaction.
+        tx: TxHash,
+    },
+    /// It takes its word back, which need not have been public.
+    Revoked {
+        /// EIP-712 digest of the attestation.
+        id: Digest,
+        /// Who.
+        auditor: Address,
+        /// Why.
+        reason: String,
+        /// Block that holds the transaction.
+        block: u64,
+        /// The transaction.
+        tx: TxHash,
+    },
+}
+
 impl Client {
+    /// What auditors said about a run from a block on, in order. `contract` is the `Attestations`.
+    ///
+    /// # Errors
+    /// If the node fails or an event does not decode.
+    pub async fn attestation_events(
+        &self,
+        contract: Address,
+        run: RunId,
+        from_block: u64,
+    ) -> Result<Vec<AttestationEvent>, ChainError> {
+        let kinds = vec![audits::Attested::SIGNATURE_HASH, audits::Revoked::SIGNATURE_HASH];
+        let filter = Filter::new().address(convert::address(contract)).event_signature(kinds).topic2(convert::run(run));
+        let logs = self.logs(filter, from_block).await?;
+        logs.iter().map(AttestationEvent::from_log).collect()
+    }
+
     /// All epochs of a run from a block on, in order.
     ///
     /// # Errors
@@ -74,6 +130,34 @@ impl Client {
         let filter = run_filter(contract, abi::EpochAnchored::SIGNATURE_HASH, run);
         let logs = self.logs(filter, from_block).await?;
         logs.iter().filter_map(|log| EpochEvent::from_log(contract, log)).collect()
+    }
+
+    /// The tree of a run's anchored steps, rebuilt from its events and checked against the contract's root.
+    ///
+    /// # Errors
+    /// [`ChainError::EventMissing`] if an epoch's event was not found from `from_block` on,
+    /// [`ChainError::AnchoredOtherwise`] if the events do not give the root; none if the contract does not know the run.
+    pub async fn anchored_tree(
+        &self,
+        contract: Address,
+        run: RunId,
+        from_block: u64,
+    ) -> Result<Option<MerkleTree>, ChainError> {
+        let Some(head) = self.head(contract, run).await? else { return Ok(None) };
+        let events = self.epoch_events(contract, run, from_block).await?;
+        let mut tree = MerkleTree::new();
+        for counter in 1..=head.counter {
+            let event = events.iter().find(|event| event.counter == counter);
+            let event = event.ok_or(ChainError::EventMissing { run, counter, from_block })?;
+            for (digest, record) in event.digests.iter().zip(&event.record_hashes) {
+                tree.push(step_leaf(tree.size().next_step(), *digest, *record));
+            }
+        }
+        if tree.root() != head.root {
+            let (expected, got) = (head.root.to_string(), tree.root().to_string());
+            return Err(ChainError::AnchoredOtherwise { run, counter: head.counter, what: "root", expected, got });
+        }
+        Ok(Some(tree))
     }
 
     /// One epoch of a run.
@@ -178,6 +262,29 @@ impl EpochEvent {
             state: self.state_out,
             tx: self.tx,
         }
+    }
+}
+
+impl AttestationEvent {
+    fn from_log(log: &Log) -> Result<Self, ChainError> {
+        let operation = "attestation event";
+        let (block, tx) = place(operation, log)?;
+        if log.topic0() == Some(&audits::Revoked::SIGNATURE_HASH) {
+            let event = decode::<audits::Revoked>(operation, log)?;
+            let (id, auditor) = (Digest(event.id.0), convert::address_back(event.auditor));
+            return Ok(Self::Revoked { id, auditor, reason: event.reason, block, tx });
+        }
+        let event = decode::<audits::Attested>(operation, log)?;
+        Ok(Self::Attested {
+            id: Digest(event.id.0),
+            auditor: convert::address_back(event.auditor),
+            steps: TreeSize(event.steps),
+            root: Root(event.root.0),
+            report: Digest(event.report.0),
+            expires_at: (event.expiresAt != 0).then_some(event.expiresAt),
+            block,
+            tx,
+        })
     }
 }
 

@@ -9,6 +9,8 @@
 //! | `signer` | who signs |
 //! | `writer` | simulate, sign, send, wait |
 //! | `deploy` | CREATE2: addresses known beforehand, deploying twice does nothing |
+//! | `check` | code on the chain against what the sources give |
+//! | `record` | the file that says where a deployment's contracts are |
 //! | `registry` | verifiers: propose, add, freeze |
 //! | `runs` | register, anchor, announce, finalize, head, what gates ask |
 //! | `attestations` | what auditors say: sign, publish, revoke, ask |
@@ -21,11 +23,13 @@
 mod artifacts;
 mod attestations;
 mod bindings;
+mod check;
 mod client;
 mod convert;
 mod deploy;
 mod error;
 mod events;
+mod record;
 mod registry;
 mod revert;
 mod runs;
@@ -33,11 +37,13 @@ mod signer;
 mod writer;
 
 pub use attestations::Attestation;
+pub use check::{CodeCheck, CodeIdentity, ExpectedCode};
 pub use client::{BlockRef, Client, Options};
 pub use deploy::{DelaySecs, DeployPlan, Deployed, InitCode};
 pub use error::ChainError;
-pub use events::{BundleEvent, EpochEvent};
-pub use registry::{LogSteps, VerifierAddition};
+pub use events::{AttestationEvent, BundleEvent, EpochEvent};
+pub use record::{DeployedVerifier, Deployment, DeploymentError};
+pub use registry::{LogSteps, RegistryFacts, VerifierAddition};
 pub use revert::{Revert, RevertArg};
 pub use runs::{Announcement, EpochSubmission, Head, Registration, RunOnChain, SubmitterRight};
 pub use signer::{PRIVATE_KEY_ENV, Signer, SignerSource};

@@ -2,17 +2,20 @@
 
 use alloy::{eips::BlockId, primitives::U256, sol_types::SolCall};
 use ledger::{Address, Selector};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     bindings::IVerifierRegistry as abi,
     client::Client,
     convert,
+    deploy::DelaySecs,
     error::ChainError,
     writer::{Sent, Writer},
 };
 
 /// Binary logarithm of an epoch's number of steps, 0 to 16.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct LogSteps(pub u8);
 
 /// How far the addition of a verifier is.
@@ -29,7 +32,38 @@ pub enum VerifierAddition {
     },
 }
 
+/// Who decides about verifiers, and how fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegistryFacts {
+    /// Proposes and adds verifiers.
+    pub owner: Address,
+    /// Who was offered the registry; none if nobody.
+    pub pending_owner: Option<Address>,
+    /// Freezes circuit families.
+    pub guardian: Address,
+    /// Seconds between a proposal and its addition.
+    pub delay: DelaySecs,
+}
+
 impl Client {
+    /// Who decides about verifiers, now.
+    ///
+    /// # Errors
+    /// If the node fails, or there is no such contract.
+    pub async fn registry_facts(&self, registry: Address) -> Result<RegistryFacts, ChainError> {
+        let latest = BlockId::latest();
+        let owner = self.view("registry owner", registry, &abi::ownerCall {}, latest).await?;
+        let pending = self.view("registry owner", registry, &abi::pendingOwnerCall {}, latest).await?;
+        let guardian = self.view("guardian", registry, &abi::guardianCall {}, latest).await?;
+        let delay = self.view("delay", registry, &abi::delayCall {}, latest).await?;
+        Ok(RegistryFacts {
+            owner: convert::address_back(owner),
+            pending_owner: (!pending.is_zero()).then(|| convert::address_back(pending)),
+            guardian: convert::address_back(guardian),
+            delay: DelaySecs(delay),
+        })
+    }
+
     /// The verifier of a family and an epoch size; none if there is none.
     ///
     /// # Errors
@@ -134,5 +168,45 @@ impl Writer {
             instances: instances.iter().copied().map(U256::from_be_bytes).collect(),
         };
         Ok(Sent::from(&self.send("freeze by proof", registry, call.abi_encode()).await?))
+    }
+
+    /// Withdraws the proposal of a verifier; owner.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with `NotRegistryOwner` or `NoProposal`.
+    pub async fn cancel_proposal(
+        &self,
+        registry: Address,
+        selector: Selector,
+        size: LogSteps,
+    ) -> Result<Sent, ChainError> {
+        let call = abi::cancelProposalCall { selector: convert::selector(selector), logSteps: size.0 };
+        Ok(Sent::from(&self.send("cancel proposal", registry, call.abi_encode()).await?))
+    }
+
+    /// Offers the registry to another account, or (none) withdraws the offer; owner.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with `NotRegistryOwner`.
+    pub async fn offer_registry(&self, registry: Address, to: Option<Address>) -> Result<Sent, ChainError> {
+        let call = abi::transferOwnershipCall { to: to.map(convert::address).unwrap_or_default() };
+        Ok(Sent::from(&self.send("offer registry", registry, call.abi_encode()).await?))
+    }
+
+    /// Takes an offered registry over.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with `NotPendingRegistryOwner`.
+    pub async fn accept_registry(&self, registry: Address) -> Result<Sent, ChainError> {
+        Ok(Sent::from(&self.send("accept registry", registry, abi::acceptOwnershipCall {}.abi_encode()).await?))
+    }
+
+    /// Hands the guardian's right on; guardian.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with `NotGuardian` or `ZeroAddress`.
+    pub async fn hand_guardian_on(&self, registry: Address, to: Address) -> Result<Sent, ChainError> {
+        let call = abi::transferGuardianCall { to: convert::address(to) };
+        Ok(Sent::from(&self.send("hand guardian on", registry, call.abi_encode()).await?))
     }
 }

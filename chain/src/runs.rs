@@ -1,6 +1,13 @@
 //! Runs: register, anchor, announce, finalize, and read back.
 
-use alloy::{eips::BlockId, primitives::B256, rpc::types::TransactionReceipt, sol_types::SolCall};
+use alloy::{
+    eips::BlockId,
+    network::TransactionBuilder,
+    primitives::B256,
+    providers::Provider,
+    rpc::types::{TransactionReceipt, TransactionRequest},
+    sol_types::SolCall,
+};
 use ledger::{
     Address, Anchor, ChainId, CompactRange, ConsistencyProof, Digest, EpochIndex, EpochRecord, FieldElement, Root,
     RunFacts, RunId, RunIdentity, Salt, Selector, TreeSize, instances::ACCUMULATOR_LIMBS,
@@ -168,9 +175,26 @@ impl Client {
     /// # Errors
     /// If the node fails, or there is no such contract.
     pub async fn facts(&self, contract: Address, run: RunId) -> Result<Option<RunFacts>, ChainError> {
+        self.facts_in(contract, run, BlockId::latest()).await
+    }
+
+    /// What a gate asks of a run, at one block.
+    ///
+    /// # Errors
+    /// As [`Client::facts`]; [`ChainError::Rpc`] if the block is not part of the chain any more.
+    pub async fn facts_at(
+        &self,
+        contract: Address,
+        run: RunId,
+        block: BlockRef,
+    ) -> Result<Option<RunFacts>, ChainError> {
+        self.facts_in(contract, run, BlockId::hash_canonical(B256::from(block.hash.0))).await
+    }
+
+    async fn facts_in(&self, contract: Address, run: RunId, block: BlockId) -> Result<Option<RunFacts>, ChainError> {
         let operation = "facts";
         let call = abi::factsOfCall { run: convert::run(run) };
-        let found = self.view(operation, contract, &call, BlockId::latest()).await?;
+        let found = self.view(operation, contract, &call, block).await?;
         if found.owner.is_zero() {
             return Ok(None);
         }
@@ -182,6 +206,31 @@ impl Client {
             state: field(operation, found.state)?,
             policy: field(operation, found.policy)?,
         }))
+    }
+
+    /// Gas of one transaction, sent by `from`, that anchors these epochs, as the node simulates it now. Nothing is sent; the
+    /// epochs must be the next ones of runs that are registered.
+    ///
+    /// # Errors
+    /// As [`Writer::anchor_batch`].
+    pub async fn estimate_anchor(
+        &self,
+        contract: Address,
+        from: Address,
+        submissions: &[EpochSubmission],
+    ) -> Result<u64, ChainError> {
+        let input = match submissions {
+            [only] => only.to_call().abi_encode(),
+            several => {
+                let items = several.iter().map(EpochSubmission::to_item).collect();
+                abi::anchorBatchCall { items }.abi_encode()
+            }
+        };
+        let request = TransactionRequest::default()
+            .with_from(convert::address(from))
+            .with_to(convert::address(contract))
+            .with_input(input);
+        self.ask("estimate gas", || async { self.provider.estimate_gas(request.clone()).await }).await
     }
 
     /// Whether the contract finds that the run's first steps had this root.
@@ -284,12 +333,7 @@ impl Writer {
         if let Some(anchor) = self.anchored(contract, submission, from_block).await? {
             return Ok(Outcome::Already(anchor));
         }
-        let call = abi::anchorCall {
-            run: convert::run(submission.run),
-            epoch: submission.epoch.counter(),
-            input: submission.to_input(),
-        };
-        let receipt = self.send("anchor", contract, call.abi_encode()).await?;
+        let receipt = self.send("anchor", contract, submission.to_call().abi_encode()).await?;
         Ok(Outcome::Done(submission.found_in(self.client().chain(), contract, &receipt)?))
     }
 
@@ -312,11 +356,7 @@ impl Writer {
             .iter()
             .zip(&standing)
             .filter(|(_, anchor)| anchor.is_none())
-            .map(|(submission, _)| abi::BatchItem {
-                run: convert::run(submission.run),
-                epoch: submission.epoch.counter(),
-                input: submission.to_input(),
-            })
+            .map(|(submission, _)| submission.to_item())
             .collect();
         if items.is_empty() {
             return Ok(standing.into_iter().flatten().map(Outcome::Already).collect());
@@ -398,6 +438,26 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Offers a run to another account, or (none) withdraws the offer; owner.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with `UnknownRun` or `NotOwner`.
+    pub async fn offer_run(&self, contract: Address, run: RunId, to: Option<Address>) -> Result<Sent, ChainError> {
+        let call = abi::transferRunCall { run: convert::run(run), to: to.map(convert::address).unwrap_or_default() };
+        Ok(Sent::from(&self.send("offer run", contract, call.abi_encode()).await?))
+    }
+
+    /// Takes an offered run over.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with `UnknownRun` or `NotPendingOwner`.
+    pub async fn accept_run(&self, contract: Address, run: RunId) -> Result<Sent, ChainError> {
+        let call = abi::acceptRunCall { run: convert::run(run) };
+        Ok(Sent::from(&self.send("accept run", contract, call.abi_encode()).await?))
+    }
+}
+
 /// Whether an account may submit for a run's owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubmitterRight {
@@ -445,6 +505,14 @@ impl EpochSubmission {
     pub fn proof_bytes(&self) -> Vec<u8> {
         let limbs = self.accumulator.iter().flat_map(|limb| *limb.as_bytes());
         limbs.chain(self.proof.iter().copied()).collect()
+    }
+
+    fn to_call(&self) -> abi::anchorCall {
+        abi::anchorCall { run: convert::run(self.run), epoch: self.epoch.counter(), input: self.to_input() }
+    }
+
+    fn to_item(&self) -> abi::BatchItem {
+        abi::BatchItem { run: convert::run(self.run), epoch: self.epoch.counter(), input: self.to_input() }
     }
 
     fn to_input(&self) -> abi::AnchorInput {

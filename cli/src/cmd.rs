@@ -1,20 +1,28 @@
 //! The commands; one file each.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use crate::home::Home;
 use crate::output::Output;
+use crate::rpc;
 
+mod admin;
 mod aggregate;
 mod anchor;
+mod attest;
+mod bundle;
 mod check_weights;
 mod deploy;
+mod gate;
 mod keys;
 mod open;
+mod registry;
 mod srs;
 mod status;
+mod target;
 mod train;
 mod verifier;
 mod verify;
@@ -34,6 +42,9 @@ pub struct Global {
     /// Which reference string: `dev` (development, not secure) or the label of an imported one.
     #[arg(long, global = true, default_value = "dev", value_name = "LABEL")]
     pub srs: String,
+    /// Seconds given to the node for one request; a request that got no answer is repeated three times.
+    #[arg(long, global = true, default_value = "20", value_name = "SECONDS", value_parser = rpc::seconds)]
+    pub rpc_timeout: Duration,
 }
 
 impl Global {
@@ -63,6 +74,19 @@ pub enum Command {
     Deploy(deploy::Deploy),
     /// Register a run, anchor its epochs, finalize it.
     Anchor(anchor::Anchor),
+    /// What a run's owner does besides: finalize, announce, submitters, transfer.
+    #[command(subcommand)]
+    Admin(admin::Admin),
+    /// Who verifies: show, freeze, prove a verifier broken, hand over.
+    #[command(subcommand)]
+    Registry(registry::Registry),
+    /// What auditors say about runs: sign, publish, revoke, list.
+    #[command(subcommand)]
+    Attest(attest::Attest),
+    /// Check that a run passes a policy, as a contract that relies on it would.
+    Gate(gate::Gate),
+    /// Make the .torrent and the magnet links of a run.
+    Bundle(bundle::Bundle),
     /// Show where a run stands.
     Status(status::Status),
     /// Write the weights and the opening of one state, to be given to a buyer.
@@ -83,6 +107,11 @@ impl Command {
             Self::Verifier(c) => c.run(global, out),
             Self::Deploy(c) => c.run(global, out),
             Self::Anchor(c) => c.run(global, out),
+            Self::Admin(c) => c.run(global, out),
+            Self::Registry(c) => c.run(global, out),
+            Self::Attest(c) => c.run(global, out),
+            Self::Gate(c) => c.run(global, out),
+            Self::Bundle(c) => c.run(global, out),
             Self::Status(c) => c.run(global, out),
             Self::Open(c) => c.run(global, out),
             Self::CheckWeights(c) => c.run(global, out),

@@ -7,6 +7,7 @@ mod cmd;
 mod home;
 mod output;
 mod progress;
+mod rpc;
 mod run;
 
 use std::process::ExitCode;
@@ -30,13 +31,19 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    rpc::set_timeout(cli.global.rpc_timeout);
     let out = Output::new(cli.global.json, cli.global.quiet);
     match cli.command.run(&cli.global, &out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let failed_check = error.downcast_ref::<Failure>().is_some();
+            let failed_check = error.downcast_ref::<Failure>().is_some() || is_refusal(&error);
             out.error(&error);
             ExitCode::from(if failed_check { 1 } else { 2 })
         }
     }
+}
+
+/// Whether a contract refused: the chain made the check, and it failed.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(chain::ChainError::Reverted { .. })))
 }

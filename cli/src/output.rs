@@ -80,7 +80,7 @@ impl Output {
         }
         eprintln!("cairn: {}", chain.join(": "));
         let text = chain.join(" ");
-        if text.contains("anvil") || text.contains("error sending request") {
+        if text.contains("anvil") || text.contains("not reached in") {
             eprintln!("hint: is a node running at that address?");
         }
     }

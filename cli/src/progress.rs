@@ -18,6 +18,18 @@ pub fn bar(out: &Output, len: u64, what: &str) -> ProgressBar {
     bar
 }
 
+/// A bar of `len` bytes.
+pub fn bytes(out: &Output, len: u64, what: &str) -> ProgressBar {
+    if !out.progress() {
+        return ProgressBar::hidden();
+    }
+    let template = "{msg:28} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} left {eta}";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(len).with_style(style).with_message(what.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
+
 /// A spinner for work whose phases are not reported, with the time it took before, if known.
 pub fn spinner(out: &Output, what: &str, expected: Option<Duration>) -> ProgressBar {
     if !out.progress() {

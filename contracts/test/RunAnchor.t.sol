@@ -183,6 +183,32 @@ contract RunAnchorTest is AnchorFixture {
         expectRefusal(abi.encodeWithSelector(IRunAnchor.Misaligned.selector, run, 2, 4), run, 2, epochInput(2, 4));
     }
 
+    /// The run has all steps but one that any run may have; its size is put into storage, as nobody can anchor so many.
+    function test_anchor_revertsWhen_runTooLong(uint8 missing, uint8 log) public {
+        uint256 steps = uint256(1) << bound(log, 1, 8);
+        uint256 left = steps * bound(missing, 0, 3);
+        uint64 size = uint64(uint256(anchor.MAX_STEPS()) - left);
+        // Slot 1 of the run's entry: epoch, steps, times, 64 bits each from the right.
+        bytes32 slot = bytes32(uint256(keccak256(abi.encode(RunId.unwrap(run), uint256(0)))) + 1);
+        uint256 word = uint256(vm.load(address(anchor), slot));
+        vm.store(address(anchor), slot, bytes32((word & ~(uint256(type(uint64).max) << 64)) | (uint256(size) << 64)));
+        assertEq(anchor.head(run).steps, size, "the slot holds the size");
+        IRunAnchor.AnchorInput memory input = epochInput(1, steps);
+        if (left < steps) {
+            bytes memory refusal =
+                abi.encodeWithSelector(IRunAnchor.RunTooLong.selector, run, anchor.MAX_STEPS(), uint256(size) + steps);
+            expectRefusal(refusal, run, 1, input);
+        } else {
+            // It fits: the next check is what refuses it, as nobody has the peaks of so large a tree.
+            vm.prank(TRAINER);
+            try anchor.anchor(run, 1, input) {
+                revert("the peaks of an invented tree were taken");
+            } catch (bytes memory reason) {
+                assertTrue(bytes4(reason) != IRunAnchor.RunTooLong.selector, "it fits");
+            }
+        }
+    }
+
     function test_anchor_revertsWhen_proofTooShort(uint256 length) public {
         length = bound(length, 0, 383);
         IRunAnchor.AnchorInput memory input = epochInput(1, 1);

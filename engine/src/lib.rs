@@ -3,7 +3,7 @@
 //! Serves provers: given the library's proving key it makes the proofs that the library's verifier, snark-verifier and the
 //! Solidity verifier accept. Soundness does not rest on it, because the verifier is the library's;
 //! zero-knowledge does, which is why it draws the same randomness in the same order and number as the library
-//! (docs/adr/0010). Layer L1: depends on no other crate of ours, does no I/O.
+//! (docs/adr/0011). Layer L1: depends on no other crate of ours, does no I/O.
 //!
 //! | module | purpose |
 //! |---|---|

@@ -3,7 +3,7 @@
 //! Source: The halo2 book, "Lookup argument". Equal inputs stand together, the first of each beside its table entry; the
 //! other entries fill the remaining rows. The order of the groups is free: the library takes that of a hash map with a
 //! random seed, this the order of the values, so that proofs are reproducible. What the verifier sees of both columns is
-//! blinded alike (docs/adr/0010).
+//! blinded alike (docs/adr/0011).
 
 use halo2_proofs::halo2curves::bn256::Fr;
 use rayon::prelude::*;

@@ -46,31 +46,35 @@ pub struct RunFacts {
     pub policy: FieldElement,
 }
 
-/// The first check of a gate that a run fails, in the order of the checks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// A check of a gate that a run fails. Order and names are those of `Refusal` in `AnchoredRun.sol`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GateRefusal {
     /// The contract does not know the run.
-    #[error("the run is not registered")]
+    #[error("expected a registered run, got one that the contract does not know")]
     UnknownRun,
     /// Epochs can still follow.
-    #[error("the run is not final")]
+    #[error("expected a final run, got one that takes more epochs")]
     NotFinal,
     /// The circuit family was stopped.
-    #[error("circuit family {selector} was stopped")]
+    #[error("expected a circuit family that is not stopped, got {selector}, which is")]
     SelectorFrozen {
         /// The run's.
         selector: Selector,
     },
     /// The gate does not list the circuit family.
-    #[error("circuit family {got} is not allowed")]
+    #[error("expected circuit family {}, got {got}", one_of(expected))]
     SelectorNotAllowed {
+        /// The gate's.
+        expected: Vec<Selector>,
         /// The run's.
         got: Selector,
     },
     /// The gate does not list the policy.
-    #[error("policy {got} is not allowed")]
+    #[error("expected policy {}, got {got}", one_of(expected))]
     PolicyNotAllowed {
+        /// The gate's.
+        expected: Vec<FieldElement>,
         /// The run's.
         got: FieldElement,
     },
@@ -111,27 +115,83 @@ impl Gate {
 
     /// Whether a run passes that is offered at `state`; `facts` is none if the contract does not know it.
     ///
-    /// **Errors**: the first check that fails.
+    /// **Errors**: the first check that fails, as `AnchoredRun.requirePasses`.
     pub fn check(&self, facts: Option<&RunFacts>, state: FieldElement) -> Result<(), GateRefusal> {
-        let run = facts.ok_or(GateRefusal::UnknownRun)?;
-        if self.must_be_final && !run.finalized {
-            return Err(GateRefusal::NotFinal);
-        }
-        if run.frozen {
-            return Err(GateRefusal::SelectorFrozen { selector: run.selector });
-        }
-        if !self.selectors.contains(&run.selector) {
-            return Err(GateRefusal::SelectorNotAllowed { got: run.selector });
-        }
-        if !self.policies.contains(&run.policy) {
-            return Err(GateRefusal::PolicyNotAllowed { got: run.policy });
-        }
-        if run.steps < self.min_steps {
-            return Err(GateRefusal::TooFewSteps { expected: self.min_steps, got: run.steps });
-        }
-        if run.state != state {
-            return Err(GateRefusal::StateDiffers { expected: run.state, got: state });
-        }
-        Ok(())
+        self.refusals(facts, state).into_iter().next().map_or(Ok(()), Err)
     }
+
+    /// All checks that a run fails, in their order; none if it passes. Of an unknown run nothing else is asked.
+    pub fn refusals(&self, facts: Option<&RunFacts>, state: FieldElement) -> Vec<GateRefusal> {
+        let Some(run) = facts else {
+            return vec![GateRefusal::UnknownRun];
+        };
+        let mut refusals = Vec::new();
+        let mut refuse = |fails: bool, refusal: GateRefusal| {
+            if fails {
+                refusals.push(refusal);
+            }
+        };
+        refuse(self.must_be_final && !run.finalized, GateRefusal::NotFinal);
+        refuse(run.frozen, GateRefusal::SelectorFrozen { selector: run.selector });
+        refuse(
+            !self.selectors.contains(&run.selector),
+            GateRefusal::SelectorNotAllowed { expected: self.selectors.clone(), got: run.selector },
+        );
+        refuse(
+            !self.policies.contains(&run.policy),
+            GateRefusal::PolicyNotAllowed { expected: self.policies.clone(), got: run.policy },
+        );
+        refuse(run.steps < self.min_steps, GateRefusal::TooFewSteps { expected: self.min_steps, got: run.steps });
+        refuse(run.state != state, GateRefusal::StateDiffers { expected: run.state, got: state });
+        refusals
+    }
+}
+
+impl GateRefusal {
+    /// Name of the check, as in `testdata/gate/cases.json`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::UnknownRun => "unknown_run",
+            Self::NotFinal => "not_final",
+            Self::SelectorFrozen { .. } => "selector_frozen",
+            Self::SelectorNotAllowed { .. } => "selector_not_allowed",
+            Self::PolicyNotAllowed { .. } => "policy_not_allowed",
+            Self::TooFewSteps { .. } => "too_few_steps",
+            Self::StateDiffers { .. } => "state_differs",
+        }
+    }
+
+    /// What the gate asks for.
+    pub fn expected(&self) -> String {
+        match self {
+            Self::UnknownRun => "registered".to_owned(),
+            Self::NotFinal => "final".to_owned(),
+            Self::SelectorFrozen { .. } => "not stopped".to_owned(),
+            Self::SelectorNotAllowed { expected, .. } => one_of(expected),
+            Self::PolicyNotAllowed { expected, .. } => one_of(expected),
+            Self::TooFewSteps { expected, .. } => expected.to_string(),
+            Self::StateDiffers { expected, .. } => expected.to_string(),
+        }
+    }
+
+    /// What there is.
+    pub fn got(&self) -> String {
+        match self {
+            Self::UnknownRun => "unknown".to_owned(),
+            Self::NotFinal => "not final".to_owned(),
+            Self::SelectorFrozen { selector } => format!("{selector} stopped"),
+            Self::SelectorNotAllowed { got, .. } => got.to_string(),
+            Self::PolicyNotAllowed { got, .. } => got.to_string(),
+            Self::TooFewSteps { got, .. } => got.to_string(),
+            Self::StateDiffers { got, .. } => got.to_string(),
+        }
+    }
+}
+
+/// The entries of a list that a run must be in.
+fn one_of<T: std::fmt::Display>(list: &[T]) -> String {
+    if list.is_empty() {
+        return "none at all".to_owned();
+    }
+    list.iter().map(T::to_string).collect::<Vec<_>>().join(" or ")
 }

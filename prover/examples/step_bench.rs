@@ -49,11 +49,15 @@ fn main() -> Result<(), Failure> {
     let prover = StepProver::new(srs.params(), &key, policy, RunId::from(FieldElement::from(1)), false, seeds)?;
 
     let mut rng = ChaCha20Rng::seed_from_u64(1);
-    let mut random = |bound: i64| -> Vec<i64> {
-        (0..n_params).map(|_| (rng.next_u64() % (2 * bound as u64)) as i64 - bound).collect()
+    let mut random = |least: i64, most: i64| -> Vec<i64> {
+        let mut one = || {
+            let size = least + (rng.next_u64() % (most - least) as u64) as i64;
+            if rng.next_u64() & 1 == 0 { size } else { -size }
+        };
+        (0..n_params).map(|_| one()).collect()
     };
-    // Weights within ±0.25, gradients within ±1.
-    let (weights, first, gradient) = (random(1 << 22), random(1 << 24), random(1 << 24));
+    // Weights within ±0.25, gradients of size 0.25 to 1: what the peer of `cargo xtask bench` can take.
+    let (weights, first, gradient) = (random(0, 1 << 22), random(1 << 22, 1 << 24), random(1 << 22, 1 << 24));
     let (state, _) = State::fresh(weights).step(Rule::AdamW, true, &hyper, &first)?;
 
     let (mut prove_ms, mut cpu_s, mut proved) = (Vec::new(), Vec::new(), None);

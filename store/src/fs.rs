@@ -43,7 +43,7 @@ pub trait FileSystem: Send + Sync {
     /// Creates a directory and those above it; fine if it is there.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Creates or empties a file and writes `bytes`.
+    /// Writes `bytes` to a new file; a file or link that has the name is removed first.
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
     /// Adds `bytes` to the end of a file.
@@ -98,18 +98,28 @@ impl FileSystem for Disk {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = File::create(path)?;
+        let make = || OpenOptions::new().create_new(true).write(true).open(path);
+        let mut file = match make() {
+            // Whatever has the name goes away: a link is not followed.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(path)?;
+                make()?
+            }
+            made => made?,
+        };
         file.write_all(bytes)?;
         file.sync_all()
     }
 
     fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        regular(path)?;
         let mut file = OpenOptions::new().append(true).open(path)?;
         file.write_all(bytes)?;
         file.sync_all()
     }
 
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
+        regular(path)?;
         let file = OpenOptions::new().write(true).open(path)?;
         file.set_len(len)?;
         file.sync_all()
@@ -128,8 +138,14 @@ impl FileSystem for Disk {
 
 fn open_regular(path: &Path) -> io::Result<File> {
     // Checked before opening: opening a pipe would wait for a writer.
+    regular(path)?;
+    File::open(path)
+}
+
+/// Refuses links, directories, devices and pipes.
+pub(crate) fn regular(path: &Path) -> io::Result<()> {
     if fs::symlink_metadata(path)?.is_file() {
-        File::open(path)
+        Ok(())
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
     }

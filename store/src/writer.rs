@@ -111,6 +111,7 @@ impl RunWriter {
         let dir = RunDir::open_on(fs, root)?;
         let mut recovery = Recovery::default();
         finish_creation(&dir, &mut recovery)?;
+        check_directories(&dir)?;
         remove_temporary(&dir, &mut recovery)?;
         let (log, checkpoint) = repair_log(&dir, &mut recovery)?;
         let n_epochs = dir.n_epochs()?;
@@ -298,6 +299,16 @@ fn finish_creation(dir: &RunDir, recovery: &mut Recovery) -> Result<(), StoreErr
     }
     recovery.creation_finished = true;
     Ok(())
+}
+
+/// Refuses a link in place of a directory: what is written there would land elsewhere.
+fn check_directories(dir: &RunDir) -> Result<(), StoreError> {
+    let entries = dir.fs.list(dir.path()).map_err(StoreError::io("list", dir.path()))?;
+    let is_ours = |name: &str| [PROOFS_DIR, EPOCHS_DIR].contains(&name);
+    match entries.iter().find(|entry| is_ours(&entry.name) && entry.kind != EntryKind::Directory) {
+        Some(entry) => Err(StoreError::Unexpected { path: dir.path().join(&entry.name) }),
+        None => Ok(()),
+    }
 }
 
 fn remove_temporary(dir: &RunDir, recovery: &mut Recovery) -> Result<(), StoreError> {

@@ -15,7 +15,7 @@ use halo2_proofs::{
 };
 
 use crate::{
-    layout::{Denominator, Layout, Region, denominators},
+    layout::{Layout, Region, denominators},
     sections::{self, KeyPoints, Line},
     shape::{Accumulator, Commitment, Shape},
     yul::word,
@@ -118,6 +118,12 @@ struct PointText {
     scalar: String,
 }
 
+/// Something that is inverted, and where the product of what comes before it lies.
+struct DenominatorText {
+    name: String,
+    offset: String,
+}
+
 /// A word of G2 in the order of the pairing precompile.
 struct PairingWord {
     offset: String,
@@ -133,7 +139,6 @@ struct Contract<'a> {
     name: &'a str,
     key_digest: &'a str,
     k: u32,
-    n_commitments: usize,
     n_instances: usize,
     n_evaluations: usize,
     calldata: &'a [Region],
@@ -141,15 +146,16 @@ struct Contract<'a> {
     proof_length: usize,
     instances_offset: usize,
     calldata_length: usize,
-    denominators_length: usize,
-    first_commitment: String,
     first_evaluation: String,
     accumulator_cptr: Option<usize>,
-    omega: String,
+    omega_inverse: String,
     n_inverse: String,
     omega_last: String,
-    omega_blinding: String,
     n_blinding: usize,
+    blinding: Vec<Line>,
+    denominators: Vec<DenominatorText>,
+    first_point: Option<String>,
+    proof_points: Vec<sections::PointRange>,
     transcript: Vec<Line>,
     canonical: Vec<Line>,
     instance_sums: Vec<sections::InstanceSum>,
@@ -201,7 +207,6 @@ pub fn generate(
     let layout = Layout::new(&shape, key.points.len());
     let digest = word(shape.key_digest.to_repr().as_ref());
     let constraints = sections::constraints(&shape, vk.cs())?;
-    let first_commitment = shape.commitments().next().unwrap_or(Commitment::W);
     let key_points = key.points.iter().enumerate().map(|(index, (point, polys))| {
         let (x, y) = coordinates(point);
         let names: Vec<String> = polys.iter().map(ToString::to_string).collect();
@@ -213,7 +218,6 @@ pub fn generate(
         name: options.contract,
         key_digest: &digest,
         k,
-        n_commitments: shape.commitments().count(),
         n_instances: shape.n_instances,
         n_evaluations: shape.evaluations.len(),
         calldata: layout.calldata(),
@@ -221,8 +225,6 @@ pub fn generate(
         proof_length: layout.proof_len,
         instances_offset: layout.instances_offset,
         calldata_length: layout.calldata_len,
-        denominators_length: denominators(&shape).len() * crate::layout::WORD,
-        first_commitment: first_commitment.to_string(),
         first_evaluation: shape
             .evaluations
             .first()
@@ -231,11 +233,14 @@ pub fn generate(
             Accumulator::None => None,
             Accumulator::Limbs { first } => Some(first * crate::layout::WORD),
         },
-        omega: sections::omega(&shape, 1),
+        omega_inverse: sections::omega(&shape, -1),
         n_inverse: sections::n_inverse(&shape),
         omega_last: sections::omega(&shape, shape.last_rotation()),
-        omega_blinding: sections::omega(&shape, -(shape.n_blinding as i32)),
         n_blinding: shape.n_blinding,
+        blinding: sections::blinding(&shape),
+        denominators: denominator_texts(&shape),
+        first_point: sections::first_point(&shape).map(crate::layout::commitment_cptr),
+        proof_points: sections::proof_points(&shape),
         transcript: sections::transcript(&shape),
         canonical: sections::canonical(&shape),
         instance_sums: sections::instance_sums(&shape),
@@ -247,8 +252,15 @@ pub fn generate(
         generator: coordinates(&params.get_g()[0]),
         pairing_words: pairing_words(params),
     };
-    debug_assert_eq!(denominators(&shape).first(), Some(&Denominator::Vanishing));
     Ok(VerifierSource { solidity: contract.render()?, key_digest: digest })
+}
+
+fn denominator_texts(shape: &Shape) -> Vec<DenominatorText> {
+    let text = |(i, denominator): (usize, crate::layout::Denominator)| DenominatorText {
+        name: denominator.to_string(),
+        offset: format!("{:#x}", i * crate::layout::WORD),
+    };
+    denominators(shape).into_iter().enumerate().map(text).collect()
 }
 
 /// Keeps what callers name out of the code.

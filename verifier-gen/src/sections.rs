@@ -110,8 +110,10 @@ pub struct InstanceSum {
     pub value: String,
     /// Where its denominator goes.
     pub denominator: String,
-    /// ω^(−rotation): the root of the first instance.
+    /// x·ω^rotation.
     pub start: String,
+    /// Product of ω^(row − rotation) over the rows of the instances.
+    pub roots: String,
 }
 
 /// The instance column at all rotations.
@@ -119,19 +121,72 @@ pub fn instance_sums(shape: &Shape) -> Vec<InstanceSum> {
     let sum = |rotation: &i32| InstanceSum {
         value: instance_eval_mptr(*rotation),
         denominator: Denominator::Instances(*rotation).to_string(),
-        start: literal(&omega_power(shape, -rotation)),
+        start: rotated(shape, *rotation),
+        roots: literal(&(0..shape.n_instances as i32).map(|row| omega_power(shape, row - rotation)).product()),
     };
     shape.instance_rotations.iter().map(sum).collect()
+}
+
+/// x·ω^rotation.
+fn rotated(shape: &Shape, rotation: i32) -> String {
+    match rotation {
+        0 => "x".to_owned(),
+        _ => format!("mulmod(x, {}, r)", literal(&omega_power(shape, rotation))),
+    }
+}
+
+/// Leaves in `d` the product of x − ω^row over the blinding rows, and in `derivative` its derivative by x: Horner's
+/// rule, and the product rule beside it.
+pub fn blinding(shape: &Shape) -> Vec<Line> {
+    // Coefficients, lowest first; the highest is 1.
+    let mut coefficients = vec![Fr::ONE];
+    for row in 1..=shape.n_blinding as i32 {
+        let root = omega_power(shape, -row);
+        coefficients.insert(0, Fr::ZERO);
+        for i in 1..coefficients.len() {
+            let shifted = coefficients[i] * root;
+            coefficients[i - 1] -= shifted;
+        }
+    }
+    let mut out = Vec::new();
+    for coefficient in coefficients.iter().rev().skip(1) {
+        out.push("derivative := addmod(mulmod(derivative, x, r), d, r)".to_owned());
+        out.push(format!("d := addmod(mulmod(d, x, r), {}, r)", literal(coefficient)));
+    }
+    out
+}
+
+/// Commitment of the polynomial that is opened first, whose scalar is 1; none if it is the key's.
+pub fn first_point(shape: &Shape) -> Option<Commitment> {
+    let first = shape.sets.first()?.polys.first()?;
+    shape.commitments().find(|commitment| *commitment == Commitment::Poly(*first))
+}
+
+/// Commitments that lie in calldata one behind the other.
+pub struct PointRange {
+    /// The first one.
+    pub first: String,
+    /// The last one.
+    pub last: String,
+}
+
+/// All commitments of the proof but [`first_point`].
+pub fn proof_points(shape: &Shape) -> Vec<PointRange> {
+    let commitments: Vec<Commitment> = shape.commitments().collect();
+    let opening = [Commitment::W, Commitment::WPrime];
+    let first = first_point(shape);
+    let before = commitments.split(|commitment| Some(*commitment) == first);
+    let range = |points: &[Commitment]| {
+        Some(PointRange { first: points.first()?.to_string(), last: points.last()?.to_string() })
+    };
+    before.chain([opening.as_slice()]).filter_map(range).collect()
 }
 
 /// u − x·ω^rotation for every rotation, and the product over the first set.
 pub fn opening_denominators(shape: &Shape) -> Vec<Line> {
     let mut out = Vec::new();
     for rotation in shape.rotations() {
-        let point = match rotation {
-            0 => "x".to_owned(),
-            _ => format!("mulmod(x, {}, r)", literal(&omega_power(shape, rotation))),
-        };
+        let point = rotated(shape, rotation);
         out.push(format!("mstore({}, addmod(u, sub(r, {point}), r))", Denominator::Opening(rotation)));
     }
     let first = shape.sets.first().map_or(&[][..], |set| &set.rotations);
@@ -162,7 +217,9 @@ pub fn openings(shape: &Shape, key: &KeyPoints) -> Vec<Line> {
             if j > 0 {
                 out.push("s := mulmod(s, mu, r)".to_owned());
             }
-            out.extend(store_scalar(shape, key, *poly));
+            if first_point(shape) != Some(Commitment::Poly(*poly)) {
+                out.extend(store_scalar(shape, key, *poly));
+            }
         }
         out.push("sum := 0".to_owned());
         for rotation in &set.rotations {

@@ -56,14 +56,12 @@ contract {{ name }} {
     uint256 private constant P = 0x30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47;
 
     uint256 private constant KEY_DIGEST = {{ key_digest }};
-    uint256 private constant OMEGA = {{ omega }};
+    uint256 private constant OMEGA_INVERSE = {{ omega_inverse }};
     uint256 private constant OMEGA_LAST = {{ omega_last }};
-    uint256 private constant OMEGA_BLINDING = {{ omega_blinding }};
     uint256 private constant N_INVERSE = {{ n_inverse }};
 
     uint256 private constant N_INSTANCES = {{ n_instances }};
     uint256 private constant N_EVALUATIONS = {{ n_evaluations }};
-    uint256 private constant N_COMMITMENTS = {{ n_commitments }};
 
     // Calldata, behind the selector.
     uint256 private constant PROOF_OFFSET = 0x40;
@@ -171,7 +169,8 @@ contract {{ name }} {
     }
 
     /// @dev Computes what has to be inverted, inverts all of it with one hint, and from that the Lagrange polynomials
-    /// and the instance column at x. A sum of fractions needs one inversion: (a/b) + (v/d) = (a·d + v·b) / (b·d).
+    /// and the instance column at x. A sum of fractions needs one inversion: (a/b) + (v/d) = (a*d + v*b) / (b*d).
+    /// Of the blinding rows that sum is known: the logarithmic derivative of d = product of x - omega^i.
     function _invert() private pure {
         uint256 canonical = 1;
         uint256 product = 1;
@@ -181,7 +180,9 @@ contract {{ name }} {
             let x := mload(X_MPTR)
             {
                 let power := x
-                for { let i := 0 } lt(i, {{ k }}) { i := add(i, 1) } { power := mulmod(power, power, r) }
+{%- for _ in 0..k %}
+                power := mulmod(power, power, r)
+{%- endfor %}
                 mstore(X_N_MPTR, power)
                 mstore(INV_VANISHING_MPTR, addmod(power, sub(r, 1), r))
             }
@@ -189,34 +190,32 @@ contract {{ name }} {
             mstore(INV_FIRST_MPTR, addmod(x, sub(r, 1), r))
             mstore(INV_LAST_MPTR, addmod(x, sub(r, OMEGA_LAST), r))
             {
-                let numerator := 0
-                let denominator := 1
-                let root := OMEGA_BLINDING
-                for { let i := 0 } lt(i, {{ n_blinding }}) { i := add(i, 1) } {
-                    let d := addmod(x, sub(r, root), r)
-                    numerator := addmod(mulmod(numerator, d, r), mulmod(root, denominator, r), r)
-                    denominator := mulmod(denominator, d, r)
-                    root := mulmod(root, OMEGA, r)
-                }
-                mstore(L_ACTIVE_MPTR, numerator)
-                mstore(INV_BLINDING_MPTR, denominator)
+                let d := 1
+                let derivative := 0
+{%- for line in blinding %}
+                {{ line }}
+{%- endfor %}
+                mstore(L_ACTIVE_MPTR, derivative)
+                mstore(INV_BLINDING_MPTR, d)
             }
 {%- for sum in instance_sums %}
             {
+                // The sum of value_i / (t_i - 1), t_i = x * omega^(rotation - i). Both parts of the fraction are
+                // multiplied by the product of omega^(i - rotation): the denominator is that of x - omega^(i - rotation).
                 let numerator := 0
                 let denominator := 1
-                let root := {{ sum.start }}
+                let t := {{ sum.start }}
+                let minusOne := sub(r, 1)
                 for { let cptr := INSTANCES_CPTR } lt(cptr, CALLDATA_LENGTH) { cptr := add(cptr, 0x20) } {
                     let value := calldataload(cptr)
                     canonical := and(canonical, lt(value, r))
-                    let d := addmod(x, sub(r, root), r)
-                    value := mulmod(mulmod(value, root, r), denominator, r)
-                    numerator := addmod(mulmod(numerator, d, r), value, r)
+                    let d := addmod(t, minusOne, r)
+                    numerator := addmod(mulmod(numerator, d, r), mulmod(value, denominator, r), r)
                     denominator := mulmod(denominator, d, r)
-                    root := mulmod(root, OMEGA, r)
+                    t := mulmod(t, OMEGA_INVERSE, r)
                 }
-                mstore({{ sum.value }}, numerator)
-                mstore({{ sum.denominator }}, denominator)
+                mstore({{ sum.value }}, mulmod(numerator, {{ sum.roots }}, r))
+                mstore({{ sum.denominator }}, mulmod(denominator, {{ sum.roots }}, r))
             }
 {%- endfor %}
             {
@@ -225,10 +224,10 @@ contract {{ name }} {
                 {{ line }}
 {%- endfor %}
             }
-            for { let mptr := INV_VANISHING_MPTR } lt(mptr, PREFIX_MPTR) { mptr := add(mptr, 0x20) } {
-                mstore(add(mptr, {{ "{:#x}"|format(denominators_length) }}), product)
-                product := mulmod(product, mload(mptr), r)
-            }
+{%- for denominator in denominators %}
+            mstore(add(PREFIX_MPTR, {{ denominator.offset }}), product)
+            product := mulmod(product, mload({{ denominator.name }}), r)
+{%- endfor %}
             hint := calldataload(HINT_CPTR)
         }
 {%- if instance_sums.is_empty() %}
@@ -245,17 +244,20 @@ contract {{ name }} {
         assembly ("memory-safe") {
             let r := mload(MODULUS_MPTR)
             let inverse := hint
-            for { let mptr := sub(PREFIX_MPTR, 0x20) } gt(mptr, sub(INV_VANISHING_MPTR, 1)) { mptr := sub(mptr, 0x20) } {
-                let value := mload(mptr)
-                mstore(mptr, mulmod(inverse, mload(add(mptr, {{ "{:#x}"|format(denominators_length) }})), r))
-                inverse := mulmod(inverse, value, r)
-            }
+            let value
+{%- for denominator in denominators.iter().rev() %}
+            value := mload({{ denominator.name }})
+            mstore({{ denominator.name }}, mulmod(inverse, mload(add(PREFIX_MPTR, {{ denominator.offset }})), r))
+            inverse := mulmod(inverse, value, r)
+{%- endfor %}
             // l_i(x) = (x^n - 1) / n * omega^i / (x - omega^i)
             let common := mulmod(addmod(mload(X_N_MPTR), sub(r, 1), r), N_INVERSE, r)
             mstore(L_FIRST_MPTR, mulmod(common, mload(INV_FIRST_MPTR), r))
             let last := mulmod(mulmod(common, OMEGA_LAST, r), mload(INV_LAST_MPTR), r)
             mstore(L_LAST_MPTR, last)
-            let blinding := mulmod(mulmod(common, mload(L_ACTIVE_MPTR), r), mload(INV_BLINDING_MPTR), r)
+            // Sum of omega^i / (x - omega^i) = x * d'/d - number of blinding rows.
+            let blinding := mulmod(mulmod(mload(X_MPTR), mload(L_ACTIVE_MPTR), r), mload(INV_BLINDING_MPTR), r)
+            blinding := mulmod(common, addmod(blinding, sub(r, {{ n_blinding }}), r), r)
             mstore(L_ACTIVE_MPTR, addmod(1, sub(r, addmod(last, blinding, r)), r))
 {%- for sum in instance_sums %}
             mstore({{ sum.value }}, mulmod(mulmod(common, mload({{ sum.value }}), r), mload({{ sum.denominator }}), r))
@@ -329,58 +331,81 @@ contract {{ name }} {
     function _sumPoints() private view {
         uint256 ok;
         assembly ("memory-safe") {
-            /// SUM += scalar * (x, y). Stops at a failure, which leaves (x, y) in TERM.
-            function term(x, y, scalar) -> success {
+            /// SUM += TERM. Stops at a failure: of the multiplication with (x, y) in TERM, of the addition with (x, y)
+            /// in SUM or TERM.
+            function addTerm() -> success {
+                if staticcall(gas(), 0x07, TERM_MPTR, 0x60, TERM_MPTR, 0x40) {
+                    success := staticcall(gas(), 0x06, SUM_MPTR, 0x80, SUM_MPTR, 0x40)
+                }
+            }
+
+            /// A term with a point of the key.
+            function keyTerm(x, y, scalar) -> success {
                 mstore(TERM_MPTR, x)
                 mstore(add(TERM_MPTR, 0x20), y)
-                if iszero(or(x, y)) { leave }
-                if sub(scalar, 1) {
-                    mstore(add(TERM_MPTR, 0x40), scalar)
+                mstore(add(TERM_MPTR, 0x40), scalar)
+                success := addTerm()
+            }
+
+            /// Terms with points of the proof, in calldata from `cptr` to `end`; their scalars lie in memory alike. No
+            /// point of the curve has y = 0, as its order is odd, but the point at infinity is written so.
+            function proofTerms(cptr, end, mptr) -> success {
+                for { } lt(cptr, end) { cptr := add(cptr, 0x40) } {
+                    calldatacopy(TERM_MPTR, cptr, 0x40)
+                    if iszero(mload(add(TERM_MPTR, 0x20))) { leave }
+                    mstore(add(TERM_MPTR, 0x40), mload(mptr))
                     if iszero(staticcall(gas(), 0x07, TERM_MPTR, 0x60, TERM_MPTR, 0x40)) { leave }
+                    if iszero(staticcall(gas(), 0x06, SUM_MPTR, 0x80, SUM_MPTR, 0x40)) { leave }
+                    mptr := add(mptr, 0x20)
                 }
-                success := staticcall(gas(), 0x06, SUM_MPTR, 0x80, SUM_MPTR, 0x40)
+                success := 1
             }
 
-            /// A term with a point from calldata.
-            function proofTerm(cptr, mptr) -> success {
-                success := term(calldataload(cptr), calldataload(add(cptr, 0x20)), mload(mptr))
-            }
+{%- if let Some(first) = first_point %}
 
-            // The key: the generator, then fixed columns and permutation polynomials.
+            // The sum begins with the point whose scalar is 1.
+            calldatacopy(SUM_MPTR, {{ first }}, 0x40)
+            ok := mload(add(SUM_MPTR, 0x20))
+{%- else %}
+
             mstore(SUM_MPTR, 0)
             mstore(add(SUM_MPTR, 0x20), 0)
-            ok := term({{ generator.0 }}, {{ generator.1 }}, mload(GENERATOR_SCALAR_MPTR))
+            ok := 1
+{%- endif %}
+
+            // The key: the generator, then fixed columns and permutation polynomials.
+            if ok { ok := keyTerm({{ generator.0 }}, {{ generator.1 }}, mload(GENERATOR_SCALAR_MPTR)) }
 {%- for point in key_points %}
             // {{ point.polys }}
-            ok := and(
-                term(
+            if ok {
+                ok := keyTerm(
                     {{ point.x }},
                     {{ point.y }},
                     mload({{ point.scalar }})
-                ),
-                ok
-            )
+                )
+            }
 {%- endfor %}
 
-            // The proof. Scalars lie in memory as commitments do in calldata.
-            let mptr := {{ first_commitment }}_SCALAR_MPTR
-            let end := add({{ first_commitment }}_CPTR, {{ "{:#x}"|format(64 * n_commitments) }})
-            for { let cptr := {{ first_commitment }}_CPTR } and(ok, lt(cptr, end)) { cptr := add(cptr, 0x40) } {
-                ok := proofTerm(cptr, mptr)
-                mptr := add(mptr, 0x20)
-            }
-            if ok { ok := proofTerm(W_CPTR, W_SCALAR_MPTR) }
-            if ok { ok := proofTerm(W_PRIME_CPTR, W_PRIME_SCALAR_MPTR) }
+            // The proof.
+{%- for range in proof_points %}
+            if ok { ok := proofTerms({{ range.first }}_CPTR, add({{ range.last }}_CPTR, 0x40), {{ range.first }}_SCALAR_MPTR) }
+{%- endfor %}
 {%- if accumulator_cptr.is_some() %}
 
             // Both pairing equations in one: with equations A and B and a challenge c drawn after everything that
             // determines them (all instances, so the accumulator, and the whole proof), A + c*B holds for at most one
             // c unless both do. A is the proof's, B the accumulator's: e(lhs, [1]) = e(rhs, [tau]).
-            if ok { ok := term(mload(ACCUMULATOR_MPTR), mload(add(ACCUMULATOR_MPTR, 0x20)), mload(FOLD_MPTR)) }
+            if ok {
+                mcopy(TERM_MPTR, ACCUMULATOR_MPTR, 0x40)
+                mstore(add(TERM_MPTR, 0x40), mload(FOLD_MPTR))
+                ok := mul(mload(add(TERM_MPTR, 0x20)), addTerm())
+            }
             mcopy(PAIRING_MPTR, SUM_MPTR, 0x40)
             if ok {
                 calldatacopy(SUM_MPTR, W_PRIME_CPTR, 0x40)
-                ok := term(mload(add(ACCUMULATOR_MPTR, 0x40)), mload(add(ACCUMULATOR_MPTR, 0x60)), mload(FOLD_MPTR))
+                mcopy(TERM_MPTR, add(ACCUMULATOR_MPTR, 0x40), 0x40)
+                mstore(add(TERM_MPTR, 0x40), mload(FOLD_MPTR))
+                ok := mul(mload(add(TERM_MPTR, 0x20)), addTerm())
             }
             mcopy(add(PAIRING_MPTR, 0xc0), SUM_MPTR, 0x40)
 {%- else %}
@@ -388,22 +413,29 @@ contract {{ name }} {
             calldatacopy(add(PAIRING_MPTR, 0xc0), W_PRIME_CPTR, 0x40)
 {%- endif %}
         }
-        if (ok == 0) _rejectTerm();
+        if (ok == 0) _rejectPoint();
     }
 
-    /// @dev Says why a term failed.
-    function _rejectTerm() private pure {
+    /// @dev Says why a sum failed.
+    function _rejectPoint() private pure {
+{%- if let Some(first) = first_point %}
+        _requirePoint(_calldataWord({{ first }}), _calldataWord({{ first }} + 32));
+{%- endif %}
         uint256 x;
         uint256 y;
         assembly ("memory-safe") {
             x := mload(TERM_MPTR)
             y := mload(add(TERM_MPTR, 0x20))
         }
+        _requirePoint(x, y);
+        revert IHalo2Verifier.PrecompileFailed();
+    }
+
+    function _requirePoint(uint256 x, uint256 y) private pure {
         if (x == 0 && y == 0) revert IHalo2Verifier.PointAtInfinity();
         if (x >= P || y >= P || mulmod(y, y, P) != addmod(mulmod(mulmod(x, x, P), x, P), 3, P)) {
             revert IHalo2Verifier.PointNotOnCurve(x, y);
         }
-        revert IHalo2Verifier.PrecompileFailed();
     }
 
     /// @dev e(first, [1]) * e(second, -[tau]) = 1.

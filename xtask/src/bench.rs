@@ -6,11 +6,13 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`cairn`] | our own parts: steps, verification, epoch, log |
+//! | [`gas`] | the generated verifier beside another generator's, and a whole anchor |
 //! | [`ezkl`] | the same Adam update with EZKL |
 //! | [`table`] | what is printed |
 
 mod cairn;
 mod ezkl;
+mod gas;
 mod table;
 
 use std::{fs, path::PathBuf};
@@ -23,7 +25,7 @@ use crate::tools::Tools;
 
 /// Measure, and print the budget beside each figure.
 ///
-/// Example: cargo xtask bench step log; cargo xtask bench --peer ezkl --large
+/// Example: cargo xtask bench step log; cargo xtask bench gas --json; cargo xtask bench --peer ezkl --large
 #[derive(Args)]
 pub struct Bench {
     /// What to measure; everything if not given.
@@ -38,8 +40,8 @@ pub struct Bench {
     /// Repetitions of each step proof, the peer's too; the least counts.
     #[arg(long, default_value_t = 3)]
     repeat: usize,
-    /// Where the figures go as JSON.
-    #[arg(long)]
+    /// Where the figures go as JSON; without a file, to the standard output behind everything else.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
 }
 
@@ -53,6 +55,8 @@ enum Part {
     Log,
     /// Step proofs by our engine and by the library, with one and two threads.
     Engine,
+    /// Gas and size of generated verifiers beside those of snark-verifier's EVM loader, and of a whole anchor.
+    Gas,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -83,6 +87,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
             if wanted(Part::Engine) {
                 figures.insert("engine".to_owned(), cairn::engine(&tools, &cairn::STEP_SIZES, bench.repeat)?);
             }
+            if wanted(Part::Gas) {
+                figures.insert("gas".to_owned(), gas::verifiers(&tools)?);
+            }
             if wanted(Part::Epoch) {
                 figures.insert("epoch".to_owned(), cairn::epoch(&tools)?);
             }
@@ -90,8 +97,12 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
         }
     };
     if let Some(file) = &bench.json {
-        fs::write(file, format!("{:#}\n", Value::Object(figures)))
-            .with_context(|| format!("write {}", file.display()))?;
+        let text = format!("{:#}\n", Value::Object(figures));
+        if file.as_os_str() == "-" {
+            print!("{text}");
+        } else {
+            fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+        }
     }
     if let Some(ratio) = ratio {
         println!("ratio {ratio:.0}");

@@ -16,7 +16,7 @@ use crate::tools::Tools;
 const DEPLOYED: [&str; 4] = ["RunAnchor", "VerifierRegistry", "Attestations", "IEpochVerifier"];
 
 /// Without the cache: other forge commands leave outputs without bytecode behind.
-const FRESH_BUILD: [&str; 4] = ["build", "--force", "--skip", "test"];
+const FRESH_BUILD: [&str; 5] = ["build", "--force", "--skip", "test", "script"];
 
 /// The analyser, pinned; also the name of its folder in the cache.
 const SLITHER: &str = "slither-analyzer==0.11.6";
@@ -119,6 +119,23 @@ fn artifact_path(tools: &Tools, name: &str) -> PathBuf {
     tools.repo().join(format!("contracts/artifacts/{name}.json"))
 }
 
+/// Where the runtime code repeats the contract's only immutable, a word each; its value comes from the constructor.
+fn immutable_offsets(name: &str, references: Option<&Value>) -> anyhow::Result<Vec<u64>> {
+    let Some(references) = references.and_then(Value::as_object) else { return Ok(Vec::new()) };
+    if references.len() > 1 {
+        bail!("{name}: {} immutables, whoever compares runtime code knows of one", references.len());
+    }
+    let mut offsets = Vec::new();
+    for place in references.values().filter_map(Value::as_array).flatten() {
+        match (place["start"].as_u64(), place["length"].as_u64()) {
+            (Some(start), Some(32)) => offsets.push(start),
+            _ => bail!("{name}: expected an immutable of one word, got {place}"),
+        }
+    }
+    offsets.sort_unstable();
+    Ok(offsets)
+}
+
 /// Name, compiler, ABI and both bytecodes, from forge's output.
 fn fresh_artifact(tools: &Tools, name: &str) -> anyhow::Result<String> {
     let path = tools.repo().join(format!("contracts/out/{name}.sol/{name}.json"));
@@ -132,6 +149,7 @@ fn fresh_artifact(tools: &Tools, name: &str) -> anyhow::Result<String> {
         "compiler": take("/metadata/compiler/version")?,
         "abi": take("/abi")?,
         "bytecode": take("/bytecode/object")?,
+        "immutable_offsets": immutable_offsets(name, built.pointer("/deployedBytecode/immutableReferences"))?,
         "deployed_bytecode": take("/deployedBytecode/object")?,
     });
     Ok(serde_json::to_string_pretty(&artifact)? + "\n")

@@ -246,6 +246,21 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
         "--finalize",
     ])?;
 
+    say("comparing the deployed code with the sources and the keys");
+    let compared = cairn.must(&[
+        "deploy",
+        "--check",
+        "--rpc",
+        &anvil.rpc,
+        "--owner",
+        owner,
+        "--run",
+        &run,
+        "--solc",
+        path_text(&solc)?,
+    ])?;
+    ensure!(compared["contracts"].as_array().is_some_and(|c| c.len() == 4), "four contracts are to be compared");
+
     say("verifying as a stranger: the run directory, the contract's address, the node");
     let (ok, verified) =
         auditor.run(&["verify", "--run", &run, "--all", "--rpc", &anvil.rpc, "--contract", contract])?;

@@ -1,7 +1,8 @@
 //! `cargo xtask fixtures`: the finished demo run as vectors for the contracts' tests.
 //!
 //! `testdata/anchor/demo.json` holds what was submitted for each epoch, and the creation code of the verifier that the
-//! run's key gives. The tests of the contracts and of the chain client run this code on these proofs.
+//! run's key gives; `testdata/verifier/epoch_k21.json` holds that key and the first epoch's proof, `testdata/anchor/run` the
+//! run's log and epochs. The tests of the contracts, of the chain client and of `cairn anchor` run this code on these proofs.
 
 use std::{
     fs,
@@ -13,7 +14,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::{demo, tools::Tools};
+use crate::{cargo, demo, generate, tools::Tools};
 
 /// Write the vectors of a finished demo run.
 #[derive(Args)]
@@ -25,6 +26,8 @@ pub struct Fixtures {
 
 /// Where the vectors go.
 const FILE: &str = "testdata/anchor/demo.json";
+/// Where the key goes.
+const VECTOR: &str = "testdata/verifier/epoch_k21.json";
 
 /// Writes the vectors.
 ///
@@ -35,7 +38,7 @@ pub fn run(fixtures: &Fixtures) -> anyhow::Result<()> {
     tools.install()?;
     let dir = match &fixtures.dir {
         Some(dir) => dir.clone(),
-        None => newest(&tools.repo().join("artifacts"))?,
+        None => newest(&tools.repo().join("artifacts"), |run| run.join("checkpoint").is_file())?,
     };
     let cairn = demo::build(tools.repo())?;
     let home = tools.repo().join(".cache/demo/trainer");
@@ -70,24 +73,46 @@ pub fn run(fixtures: &Fixtures) -> anyhow::Result<()> {
     }
     let content = serde_json::to_string_pretty(&Value::Object(vectors.clone()))? + "\n";
     fs::write(&file, &content).with_context(|| format!("write {}", file.display()))?;
+    keep_run(&dir, &file.with_file_name("run"))?;
     println!("fixtures: wrote {} ({} bytes) from {run}", file.display(), content.len());
+
+    let program = cargo::build(&tools, &["--package", "verifier-gen", "--example", "vector"], "vector")?;
+    let key = text(&newest(&home.join("keys"), |path| path.extension().is_some_and(|kind| kind == "vk"))?)?;
+    let vector = cargo::measure(&program, &["--key", &key, "--run", &run])?;
+    let file = tools.repo().join(VECTOR);
+    fs::write(&file, format!("{vector:#}\n")).with_context(|| format!("write {}", file.display()))?;
+    println!("fixtures: wrote {}", file.display());
+    generate::run(&generate::Generate::default())
+}
+
+/// Copies what `cairn anchor` reads of a run: its log and epochs, not step proofs, anchors and manifest.
+fn keep_run(dir: &Path, to: &Path) -> anyhow::Result<()> {
+    let mut files: Vec<PathBuf> =
+        ["run.json", "steps.jsonl", "checkpoint", "merkle_root.txt"].map(PathBuf::from).into();
+    for entry in fs::read_dir(dir.join("epochs")).with_context(|| format!("epochs of {}", dir.display()))? {
+        files.push(Path::new("epochs").join(entry?.file_name()));
+    }
+    fs::create_dir_all(to.join("epochs")).with_context(|| format!("create {}", to.display()))?;
+    for name in files {
+        fs::copy(dir.join(&name), to.join(&name)).with_context(|| format!("copy {}", name.display()))?;
+    }
     Ok(())
 }
 
-/// The run directory that was changed last.
-fn newest(artifacts: &Path) -> anyhow::Result<PathBuf> {
+/// What was changed last of what is `wanted` in a folder.
+fn newest(folder: &Path, wanted: impl Fn(&Path) -> bool) -> anyhow::Result<PathBuf> {
     let entries =
-        fs::read_dir(artifacts).with_context(|| format!("{}: run `cargo xtask demo` first", artifacts.display()))?;
-    let mut runs = Vec::new();
+        fs::read_dir(folder).with_context(|| format!("{}: run `cargo xtask demo` first", folder.display()))?;
+    let mut found = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        let checkpoint = path.join("checkpoint");
-        if let Ok(changed) = fs::metadata(&checkpoint).and_then(|m| m.modified()) {
-            runs.push((changed, path));
+        if wanted(&path) {
+            let changed = fs::metadata(path.join("checkpoint")).or_else(|_| fs::metadata(&path))?.modified()?;
+            found.push((changed, path));
         }
     }
-    let newest = runs.into_iter().max_by_key(|(changed, _)| *changed);
+    let newest = found.into_iter().max_by_key(|(changed, _)| *changed);
     newest
         .map(|(_, path)| path)
-        .with_context(|| format!("{} holds no run: run `cargo xtask demo` first", artifacts.display()))
+        .with_context(|| format!("{} holds nothing of a run: run `cargo xtask demo` first", folder.display()))
 }

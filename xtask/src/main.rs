@@ -3,7 +3,10 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`fixtures`] | a demo run as vectors for the contracts' tests |
+//! | [`clients`] | torrent clients of others, for tests |
 //! | [`setup`] | install the pinned tools |
+//! | [`cargo`] | build a program of this repository, and ask it |
+//! | [`generate`] | the generated verifier of the demo's epochs |
 //! | [`bench`] | time, memory, sizes beside the budgets |
 //! | [`contracts`] | build, test and check the contracts |
 //! | [`demo`] | the main job, end to end |
@@ -14,9 +17,12 @@
 //! Layer: outside of the product; nothing depends on it.
 
 mod bench;
+mod cargo;
+mod clients;
 mod contracts;
 mod demo;
 mod fixtures;
+mod generate;
 mod setup;
 mod test;
 mod tidy;
@@ -34,7 +40,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install the pinned tools (foundry, solc, snarkjs) into the cache folder.
+    /// Install the pinned tools (foundry, solc, snarkjs) and torrent clients for tests into the cache folder.
     Setup,
     /// Build, test or check the contracts.
     Contracts {
@@ -47,6 +53,8 @@ enum Task {
     Bench(bench::Bench),
     /// Write the vectors of a finished demo run for the contracts' tests.
     Fixtures(fixtures::Fixtures),
+    /// Write or compare the generated verifier of the demo's epochs.
+    Generate(generate::Generate),
     /// Run all tests.
     Test(test::Test),
     /// Check layering and other rules of the house.
@@ -60,6 +68,7 @@ fn main() -> anyhow::Result<()> {
         Task::Demo(demo) => demo::run(&demo),
         Task::Bench(bench) => bench::run(&bench),
         Task::Fixtures(fixtures) => fixtures::run(&fixtures),
+        Task::Generate(generate) => generate::run(&generate),
         Task::Test(test) => test::run(&test),
         Task::Tidy => tidy::run(),
     }

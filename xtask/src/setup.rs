@@ -1,11 +1,12 @@
 //! `cargo xtask setup`: install the pinned tools.
 
-use crate::tools::Tools;
+use crate::{clients, tools::Tools};
 
 /// Installs what is missing and says where it went.
 pub fn run() -> anyhow::Result<()> {
     let tools = Tools::locate()?;
     tools.install()?;
+    clients::install(&tools)?;
     println!("tools: ready in {}", tools.bin_dir().display());
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use crate::{contracts, demo, tidy, tools::Tools};
+use crate::{clients, contracts, demo, tidy, tools::Tools};
 
 /// All tests: Rust, wasm build, contracts, and the demo as the end-to-end run.
 #[derive(Args)]
@@ -74,6 +74,7 @@ fn cargo(repo: &Path) -> Command {
 fn all(test: &Test, total: &mut Count) -> anyhow::Result<()> {
     let tools = Tools::locate()?;
     tools.install()?;
+    clients::install(&tools)?;
     let repo = tools.repo().to_owned();
     tidy::run()?;
 

@@ -23,7 +23,8 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("aggregator", &["ledger", "circuits", "engine", "srs", "store"]),
     ("verifier-gen", &["ledger", "circuits", "srs", "store"]),
     ("chain", &["ledger"]),
-    ("cairn", &["ledger", "store", "srs", "circuits", "prover", "aggregator", "verifier-gen", "chain"]),
+    ("torrent", &["ledger"]),
+    ("cairn", &["ledger", "store", "srs", "circuits", "prover", "aggregator", "verifier-gen", "chain", "torrent"]),
     ("xtask", &[]),
 ];
 
@@ -95,6 +96,23 @@ fn links(path: &str, text: &str, files: &BTreeSet<&str>) -> Vec<Finding> {
     pages(text).filter(missing).map(|page| Finding(format!("{path}: names {page}, which does not exist"))).collect()
 }
 
+/// The page with a table of threats, whose last column names tests.
+const THREATS: &str = "docs/spec/anchor.md";
+
+/// Tests that the table of threats names and that are not there. `tests`: text of all test files.
+fn threats(page: &str, tests: &str) -> Vec<Finding> {
+    let (_, section) = page.split_once("\n## Threats\n").unwrap_or_default();
+    let rows = section.lines().take_while(|line| !line.starts_with("## ")).filter(|line| line.starts_with('|'));
+    let named = rows.filter_map(|row| row.trim_end_matches('|').rsplit('|').next());
+    let named: Vec<&str> = named.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    if named.is_empty() {
+        return vec![Finding(format!("{THREATS}: no table of threats"))];
+    }
+    let is_missing = |name: &&str| ["fn", "function"].iter().all(|word| !tests.contains(&format!("{word} {name}(")));
+    let finding = |name| Finding(format!("{THREATS}: names {name}, which no test has"));
+    named.into_iter().filter(is_missing).map(finding).collect()
+}
+
 /// Standard output of a command that must succeed: one that fails would check nothing.
 fn output(program: &str, args: &[&str], repo: &Path) -> anyhow::Result<String> {
     let what = format!("{program} {}", args.join(" "));
@@ -126,6 +144,10 @@ pub fn run() -> anyhow::Result<()> {
     let listed = output("git", &["ls-files", "--cached", "--others", "--exclude-standard"], repo)?;
     let files: BTreeSet<&str> = listed.lines().filter(|path| repo.join(path).is_file()).collect();
     ensure!(files.contains("CHANGELOG.md"), "git lists no CHANGELOG.md in {}", repo.display());
+    let is_test = |path: &&&str| path.starts_with("contracts/test/") || path.contains("/tests/");
+    let tests: String =
+        files.iter().filter(is_test).filter_map(|path| std::fs::read_to_string(repo.join(path)).ok()).collect();
+    findings.extend(threats(&std::fs::read_to_string(repo.join(THREATS)).context(THREATS)?, &tests));
     for path in &files {
         let text = std::fs::read_to_string(repo.join(path)).ok();
         findings.extend(file(path, text.as_deref()));
@@ -150,7 +172,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{Finding, edges, file, links, pages};
+    use super::{Finding, edges, file, links, pages, threats};
 
     #[test]
     fn an_edge_outside_the_table_is_found() {
@@ -178,6 +200,15 @@ mod tests {
         let files = BTreeSet::from(["docs/spec/log.md"]);
         let expected = "a.rs: names docs/adr/0009-x.md, which does not exist".to_owned();
         assert_eq!(links("a.rs", text, &files), [Finding(expected)]);
+    }
+
+    #[test]
+    fn a_threat_whose_test_is_missing_is_found() {
+        let page = "x\n## Threats\n\n| who | shown by |\n|---|---|\n| `a` | `test_a`, here `b_c` |\n\n## Next\n| `d` |";
+        assert_eq!(threats(page, "function test_a() x async fn b_c()"), []);
+        let missing = Finding("docs/spec/anchor.md: names b_c, which no test has".to_owned());
+        assert_eq!(threats(page, "function test_a() fn b_cd()"), [missing]);
+        assert_eq!(threats("no table", "").len(), 1);
     }
 
     #[test]

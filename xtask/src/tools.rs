@@ -127,7 +127,7 @@ impl Tools {
 }
 
 /// Writes an executable shell script of one line.
-fn write_wrapper(path: &Path, line: &str) -> anyhow::Result<()> {
+pub fn write_wrapper(path: &Path, line: &str) -> anyhow::Result<()> {
     fs::write(path, format!("#!/bin/sh\n{line}\n")).with_context(|| format!("write {}", path.display()))?;
     #[cfg(unix)]
     {

@@ -10,4 +10,5 @@ mod faults;
 mod history;
 mod lineage;
 mod real_proof;
+mod record;
 mod reverts;

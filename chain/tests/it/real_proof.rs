@@ -3,96 +3,12 @@
 //! The contract stands at the address that the run's id was made for. `contracts/test/RealProof.t.sol`
 //! goes through every word of instances and proof; here are one of each kind, through the client.
 
-use chain::{ChainError, DelaySecs, DeployPlan, EpochSubmission, InitCode, LogSteps, Outcome, Registration, Revert};
-use ledger::{
-    Address, Digest, EpochIndex, FieldElement, Root, RunId, Salt, Selector, StepIndex, TreeSize,
-    tree::{CompactRange, step_leaf},
-};
-use serde_json::Value;
+use chain::{ChainError, EpochSubmission, ExpectedCode, Outcome, Revert};
+use ledger::{Digest, EpochIndex, TreeSize};
 
-use crate::support::{anvil::Anvil, refusal};
-
-struct Demo {
-    /// Kept for its life.
-    _anvil: Anvil,
-    writer: chain::Writer,
-    registry: Address,
-    contract: Address,
-    selector: Selector,
-    run: RunId,
-    epochs: Vec<EpochSubmission>,
-}
-
-fn parse<T: serde::de::DeserializeOwned>(value: &Value, key: &str) -> T {
-    serde_json::from_value(value[key].clone()).unwrap_or_else(|error| panic!("{key}: {error}"))
-}
-
-fn bytes(value: &Value, key: &str) -> Vec<u8> {
-    hex::decode(value[key].as_str().expect(key).trim_start_matches("0x")).expect(key)
-}
-
-/// The submission of an epoch; `range` is the tree before it, and then the tree after it.
-fn submission(value: &Value, run: RunId, index: u64, range: &mut CompactRange) -> EpochSubmission {
-    let proof = bytes(value, "proof");
-    let (limbs, proof) = proof.split_at(12 * 32);
-    let limbs: Vec<FieldElement> = limbs
-        .chunks_exact(32)
-        .map(|limb| FieldElement::from_be_bytes(limb.try_into().expect("32 bytes")).expect("a field element"))
-        .collect();
-    let digests: Vec<FieldElement> = parse(value, "digests");
-    let record_hashes: Vec<Digest> = parse(value, "record_hashes");
-    let peaks = range.peaks().to_vec();
-    let steps = (range.size().0..).zip(digests.iter().zip(&record_hashes));
-    steps.for_each(|(step, (digest, record))| range.push(step_leaf(StepIndex(step), *digest, *record)));
-    assert_eq!(range.root(), parse::<Root>(value, "root_after"));
-    EpochSubmission {
-        run,
-        epoch: EpochIndex(index),
-        state_out: parse(value, "state_out"),
-        digests,
-        record_hashes,
-        peaks,
-        accumulator: limbs.try_into().expect("twelve limbs"),
-        proof: proof.to_vec(),
-        root_after: parse::<Root>(value, "root_after"),
-    }
-}
+use crate::support::{demo::Demo, refusal};
 
 impl Demo {
-    async fn new() -> Self {
-        let text = include_str!("../../../testdata/anchor/demo.json");
-        let vectors: Value = serde_json::from_str(text).expect("the vectors parse");
-        let anvil = Anvil::start();
-        let writer = anvil.writer().await;
-        let plan = DeployPlan::new(writer.address(), writer.address(), DelaySecs(0), Salt([0; 32])).expect("artifacts");
-        let registry = writer.deploy(&plan.registry).await.expect("registry").address;
-        let contract = writer.deploy(&plan.anchor).await.expect("anchor").address;
-        // The run's id names the contract of the demo that made the vectors. Today's code is put there, so that a change
-        // of the contract does not need new proofs.
-        let place = parse::<Address>(&vectors, "contract");
-        anvil.copy_code(contract, place).await;
-        let contract = place;
-        let code = InitCode::verifier(bytes(&vectors, "verifier_code"), Salt([0; 32]));
-        let verifier = writer.deploy(&code).await.expect("verifier");
-        assert!(verifier.code_len < 24_576);
-        let selector: Selector = parse(&vectors, "selector");
-        writer.add_verifier(registry, selector, LogSteps(2), verifier.address).await.expect("added");
-        let registration = Registration {
-            salt: parse(&vectors, "salt"),
-            selector,
-            genesis_state: parse(&vectors, "genesis_state"),
-            policy_digest: parse(&vectors, "policy"),
-            parent: None,
-        };
-        let (run, _) = writer.register_run(contract, &registration).await.expect("registered").into_inner();
-        assert_eq!(run, parse::<RunId>(&vectors, "run"));
-        let submissions = vectors["submissions"].as_array().expect("submissions");
-        let mut range = CompactRange::new();
-        let epochs =
-            submissions.iter().zip(0..).map(|(value, index)| submission(value, run, index, &mut range)).collect();
-        Self { _anvil: anvil, writer, registry, contract, selector, run, epochs }
-    }
-
     async fn refused(&self, submission: &EpochSubmission) -> Revert {
         refusal(self.writer.anchor(self.contract, submission, 0).await)
     }
@@ -170,4 +86,59 @@ async fn frozen_family_takes_no_real_proof() {
     demo.writer.freeze(demo.registry, demo.selector).await.expect("frozen");
     assert_eq!(demo.refused(&demo.epochs[0]).await.name(), Some("SelectorFrozen"));
     assert_eq!(demo.size().await, (0, TreeSize(0)));
+}
+
+#[tokio::test]
+async fn gas_is_told_before_anything_is_sent() {
+    let demo = Demo::new().await;
+    let (client, owner) = (demo.writer.client(), demo.writer.address());
+    let estimate = async |epochs: &[EpochSubmission]| client.estimate_anchor(demo.contract, owner, epochs).await;
+    let revert = refusal(estimate(&demo.epochs[1..]).await);
+    assert_eq!(revert.name(), Some("EpochNotNext"), "the second needs the first: {revert}");
+    let first = estimate(&demo.epochs[..1]).await.expect("an estimate");
+    let both = estimate(&demo.epochs).await.expect("an estimate");
+    let used = demo.writer.anchor(demo.contract, &demo.epochs[0], 0).await.expect("anchored").into_inner().gas;
+    assert!(used <= first && first < used + used / 10, "estimated {first}, used {used}");
+    assert!(both > first, "one {first}, both {both}");
+    assert_eq!(demo.size().await, (1, TreeSize(4)), "estimates send nothing");
+}
+
+#[tokio::test]
+async fn tree_is_rebuilt_from_events_and_must_give_the_anchored_root() {
+    let demo = Demo::new().await;
+    let client = demo.writer.client();
+    assert_eq!(client.anchor_of(demo.attestations).await.expect("an anchor"), demo.contract);
+    for epoch in &demo.epochs {
+        demo.writer.anchor(demo.contract, epoch, 0).await.expect("a real proof");
+        let tree = client.anchored_tree(demo.contract, demo.run, 0).await.expect("events").expect("registered");
+        assert_eq!(tree.root(), epoch.root_after);
+    }
+    let late = client.latest_block().await.expect("a block").number;
+    let error = client.anchored_tree(demo.contract, demo.run, late).await.expect_err("the first event is earlier");
+    assert!(matches!(error, ChainError::EventMissing { counter: 1, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn code_that_differs_is_found_at_its_byte() {
+    let demo = Demo::new().await;
+    let client = demo.writer.client();
+    let runtime = demo.anvil.code(demo.verifier).await;
+    let expected = ExpectedCode { what: "verifier".into(), address: demo.verifier, runtime: runtime.clone() };
+    let same = client.check_code(&expected).await.expect("code");
+    assert!(same.holds() && same.got == same.expected && same.got.len == runtime.len(), "{same}");
+    let mut changed = runtime.clone();
+    changed[77] ^= 1;
+    demo.anvil.set_code(demo.verifier, &changed).await;
+    let other = client.check_code(&expected).await.expect("code");
+    assert_eq!(other.first_difference, Some(77));
+    let text = format!("byte 77 differs; expected {} bytes with hash {}", runtime.len(), same.got.hash);
+    assert!(other.to_string().contains(&text), "{other}");
+    demo.anvil.set_code(demo.verifier, &runtime[..9]).await;
+    assert_eq!(client.check_code(&expected).await.expect("code").first_difference, Some(9));
+    demo.anvil.set_code(demo.verifier, &[]).await;
+    let none = client.check_code(&expected).await.expect("code");
+    assert_eq!((none.first_difference, none.got.len), (Some(0), 0));
+    // keccak256 of nothing, as EXTCODEHASH of an account that exists.
+    let nothing = "0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470";
+    assert_eq!(none.got.hash, nothing.parse::<Digest>().expect("a hash"));
 }

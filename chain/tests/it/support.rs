@@ -1,6 +1,7 @@
 //! A node, a deployment on it, and epochs to anchor.
 
 pub mod anvil;
+pub mod demo;
 pub mod epochs;
 pub mod flaky;
 pub mod world;

@@ -2,14 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use chain::{Client, DelaySecs, DeployPlan, Deployed, InitCode, LogSteps, Options, Signer, VerifierAddition, Writer};
+use anyhow::Context;
+use chain::{DelaySecs, Deployed, DeployedVerifier, Deployment, InitCode, LogSteps, Signer, VerifierAddition, Writer};
 use clap::Args;
 use ledger::{Address, Digest, FieldElement, Salt, Selector};
 use serde::Serialize;
 
 use crate::cmd::{Global, block_on, verifier};
 use crate::output::Output;
+use crate::rpc;
 use crate::run::open;
+
+mod check;
+mod record;
 
 /// How transactions are signed.
 #[derive(Args)]
@@ -34,25 +39,35 @@ impl SignerArgs {
 
     /// A connection that writes.
     pub async fn writer(&self, rpc: &str) -> anyhow::Result<Writer> {
-        Ok(Writer::new(Client::connect(rpc, Options::default()).await?, self.signer()?))
+        Ok(Writer::new(rpc::connect(rpc).await?, self.signer()?))
     }
 }
 
-/// Deploy registry and anchor and, with --run, the verifier of the run's epochs. Repeating it changes nothing.
+/// Deploy registry, anchor and attestations and, with --run, the verifier of the run's epochs. Repeating it changes nothing.
+///
+/// With --check nothing is sent: the code on the chain is compared with what the sources (and, with --run, the keys) give.
 #[derive(Args)]
-#[command(after_help = "Example: cairn deploy --rpc http://127.0.0.1:8545 --anvil-dev-key --run DIR --solc solc")]
+#[command(
+    after_help = "Example: cairn deploy --rpc http://127.0.0.1:8545 --anvil-dev-key --run DIR --solc solc --record\nExample: cairn deploy --check --rpc http://127.0.0.1:8545 --record --run DIR --solc solc"
+)]
 pub struct Deploy {
     /// Address of the node.
     #[arg(long)]
     rpc: String,
     #[command(flatten)]
     signer: SignerArgs,
-    /// Guardian, who may freeze a verifier; the signer if not given.
+    /// Owner of the registry, who adds verifiers; the signer if not given.
+    #[arg(long)]
+    owner: Option<Address>,
+    /// Guardian, who may freeze a verifier; the owner if not given.
     #[arg(long)]
     guardian: Option<Address>,
-    /// Seconds between proposal and addition of a verifier.
-    #[arg(long, default_value_t = 0)]
-    delay: u64,
+    /// Seconds between proposal and addition of a verifier; 0 if not given.
+    #[arg(long)]
+    delay: Option<u64>,
+    /// CREATE2 salt of the contracts; zero if not given.
+    #[arg(long)]
+    salt: Option<Salt>,
     /// Also deploy the verifiers of this run's epochs.
     #[arg(long = "run", value_name = "DIR", requires = "solc")]
     dir: Option<PathBuf>,
@@ -62,6 +77,25 @@ pub struct Deploy {
     /// Where the verifiers' sources are kept; not kept if not given.
     #[arg(long)]
     sources: Option<PathBuf>,
+    /// Keep addresses in DIR/<chain id>.json, deploy/addresses if no DIR is given; with --check, compare with them.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = record::DIRECTORY)]
+    record: Option<PathBuf>,
+    /// Send nothing; compare the code on the chain with what the sources give.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Code of one verifier, made from its key.
+pub struct VerifierCode {
+    n_steps: u64,
+    key_digest: Digest,
+    compiled: verifier_gen::Compiled,
+}
+
+impl VerifierCode {
+    fn log_steps(&self) -> LogSteps {
+        LogSteps(self.n_steps.ilog2() as u8)
+    }
 }
 
 #[derive(Serialize)]
@@ -79,10 +113,13 @@ struct Report {
     owner: Address,
     registry: Address,
     contract: Address,
+    attestations: Address,
     selector: Option<Selector>,
     verifiers: Vec<VerifierReport>,
     transactions: Vec<String>,
     gas: u64,
+    /// Where it was recorded.
+    record: Option<PathBuf>,
 }
 
 /// Circuit family of a step key: the first bytes of a hash of its digest.
@@ -104,12 +141,16 @@ impl Deploy {
             Some(dir) => Some(selector(open(dir)?.run().description().policy.step_key_digest)),
             None => None,
         };
+        if self.check {
+            return block_on(self.compare(out, family, &codes));
+        }
         let report = block_on(self.deploy(out, family, codes))?;
         out.result(&report, |r| {
             let mut lines = vec![
                 format!("chain    {}", r.chain_id),
                 format!("registry {}", r.registry),
                 format!("anchor   {}", r.contract),
+                format!("attestations {}", r.attestations),
             ];
             for v in &r.verifiers {
                 let gas = v.verifier_deploy_gas.map_or_else(|| "was there".to_owned(), |g| format!("{g} gas"));
@@ -127,7 +168,7 @@ impl Deploy {
         out: &Output,
         dir: &Path,
         solc: &Path,
-    ) -> anyhow::Result<Vec<(u64, verifier_gen::Compiled)>> {
+    ) -> anyhow::Result<Vec<VerifierCode>> {
         let home = global.home(out)?;
         let dir = open(dir)?;
         let run = dir.run().description();
@@ -144,20 +185,45 @@ impl Deploy {
                 std::fs::create_dir_all(sources)?;
                 std::fs::write(sources.join(format!("EpochVerifier{n_steps}.sol")), &source.solidity)?;
             }
-            codes.push((n_steps, verifier::compile(solc, &source)?));
+            let compiled = verifier::compile(solc, &source)?;
+            codes.push(VerifierCode {
+                n_steps,
+                key_digest: source.key_digest.parse().context("key digest")?,
+                compiled,
+            });
         }
         Ok(codes)
     }
 
-    async fn deploy(
-        &self,
-        out: &Output,
-        family: Option<Selector>,
-        codes: Vec<(u64, verifier_gen::Compiled)>,
-    ) -> anyhow::Result<Report> {
+    /// What is to be deployed on a chain, by the arguments.
+    fn deployment(&self, chain: ledger::ChainId, signer: Option<Address>) -> anyhow::Result<Deployment> {
+        let owner = self.owner.or(signer).context("--owner is missing")?;
+        let (guardian, delay) = (self.guardian.unwrap_or(owner), DelaySecs(self.delay.unwrap_or_default()));
+        Ok(Deployment::new(chain, owner, guardian, delay, self.salt.unwrap_or_default())?)
+    }
+
+    /// Compares with the recorded deployment or, without record, with the one that the arguments name.
+    async fn compare(&self, out: &Output, family: Option<Selector>, codes: &[VerifierCode]) -> anyhow::Result<()> {
+        let client = rpc::connect(&self.rpc).await?;
+        let deployment = match &self.record {
+            Some(dir) => record::read(dir, client.chain())?
+                .with_context(|| format!("{} has no record of chain {}", dir.display(), client.chain()))?,
+            None => {
+                let signer = if self.owner.is_none() { Some(self.signer.signer()?.address()) } else { None };
+                self.deployment(client.chain(), signer)?
+            }
+        };
+        check::check(&client, &deployment, family, codes, out).await
+    }
+
+    async fn deploy(&self, out: &Output, family: Option<Selector>, codes: Vec<VerifierCode>) -> anyhow::Result<Report> {
         let writer = self.signer.writer(&self.rpc).await?;
-        let owner = writer.address();
-        let plan = DeployPlan::new(owner, self.guardian.unwrap_or(owner), DelaySecs(self.delay), Salt([0; 32]))?;
+        let mut deployment = self.deployment(writer.client().chain(), Some(writer.address()))?;
+        if let Some(dir) = &self.record {
+            // Another deployment of this chain is refused before anything is sent.
+            record::merged(dir, &deployment)?;
+        }
+        let plan = deployment.plan()?;
         let (mut transactions, mut gas) = (Vec::new(), 0);
         let mut count = |sent: Option<chain::Sent>| {
             if let Some(sent) = sent {
@@ -165,18 +231,17 @@ impl Deploy {
                 gas += sent.gas;
             }
         };
-        let registry = writer.deploy(&plan.registry).await?;
-        count(registry.sent);
-        let anchor = writer.deploy(&plan.anchor).await?;
-        count(anchor.sent);
+        for contract in [&plan.registry, &plan.anchor, &plan.attestations] {
+            count(writer.deploy(contract).await?.sent);
+        }
         let mut verifiers = Vec::new();
-        for (n_steps, compiled) in codes {
-            let code = InitCode::verifier(compiled.creation, Salt([0; 32]));
-            let Deployed { address, code_len, sent } = writer.deploy(&code).await?;
+        for code in codes {
+            let (n_steps, size, key_digest) = (code.n_steps, code.log_steps(), code.key_digest);
+            let init = InitCode::verifier(code.compiled.creation, Salt([0; 32]));
+            let Deployed { address, code_len, sent } = writer.deploy(&init).await?;
             count(sent);
-            let Some(family) = family else { continue };
-            let size = LogSteps(n_steps.ilog2() as u8);
-            let active = match writer.add_verifier(registry.address, family, size, address).await? {
+            let Some(selector) = family else { continue };
+            let active = match writer.add_verifier(deployment.registry, selector, size, address).await? {
                 VerifierAddition::Active(sent) => {
                     sent.into_iter().for_each(|s| count(Some(s)));
                     true
@@ -187,6 +252,7 @@ impl Deploy {
                     false
                 }
             };
+            deployment.verifiers.push(DeployedVerifier { address, key_digest, log_steps: size, selector });
             verifiers.push(VerifierReport {
                 address,
                 n_steps,
@@ -195,15 +261,21 @@ impl Deploy {
                 active,
             });
         }
+        let record = match &self.record {
+            Some(dir) => Some(record::write(dir, &record::merged(dir, &deployment)?)?),
+            None => None,
+        };
         Ok(Report {
-            chain_id: writer.client().chain().0,
-            owner,
-            registry: registry.address,
-            contract: anchor.address,
+            chain_id: deployment.chain_id.0,
+            owner: deployment.owner,
+            registry: deployment.registry,
+            contract: deployment.anchor,
+            attestations: deployment.attestations,
             selector: family,
             verifiers,
             transactions,
             gas,
+            record,
         })
     }
 }

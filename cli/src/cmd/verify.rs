@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use aggregator::{EpochProof, EpochVerifyingKey};
-use chain::{Client, Options};
 use circuits::claim::{check_child_start, check_follows, check_start, verify_step};
 use circuits::digest::{state_after, step_digest};
 use circuits::keys::StepVerifyingKey;
 use clap::Args;
-use ledger::{Address, ChunkIndex, EpochIndex, RunDescription, StepIndex};
+use ledger::{Address, ChunkIndex, EpochIndex, MerkleTree, RunDescription, StepIndex};
 use rand_core::{OsRng, RngCore};
 use serde::Serialize;
 use srs::Srs;
@@ -20,6 +19,7 @@ use crate::cmd::{Global, block_on, deploy::selector};
 use crate::home::Home;
 use crate::output::{Check, Failure, Output, failed};
 use crate::progress;
+use crate::rpc;
 use crate::run::{epoch_shape, genesis_products, open, step_key};
 
 /// Check a run as a stranger would: nothing but its directory, and with --rpc the chain, is believed.
@@ -198,7 +198,7 @@ impl Verify {
         log: &VerifiedLog,
         checks: &mut Checks,
     ) -> anyhow::Result<(String, bool)> {
-        let client = Client::connect(rpc, Options::default()).await?;
+        let client = rpc::connect(rpc).await?;
         let identity = if run.identity.contract == contract && run.identity.chain_id == client.chain() {
             Ok(())
         } else {
@@ -239,7 +239,7 @@ impl Verify {
             .ok_or_else(|| failed("head", "the contract does not know the run"))?;
         let (counter, size, root, state) = match log.epochs.last() {
             Some(e) => (log.epochs.len() as u64, e.size_after(), e.root_after, e.state_out),
-            None => (0, ledger::TreeSize(0), head.root, run.genesis_state),
+            None => (0, ledger::TreeSize(0), MerkleTree::new().root(), run.genesis_state),
         };
         let expected = (counter, size, root, state);
         let got = (head.counter, head.size, head.root, head.state);

@@ -4,17 +4,46 @@ use std::process::Command;
 
 use crate::support::{Scratch, cairn};
 
-const COMMANDS: [&str; 11] =
-    ["srs", "keys", "train", "verify", "aggregate", "verifier", "deploy", "anchor", "status", "open", "check-weights"];
+const COMMANDS: [&[&str]; 29] = [
+    &["srs"],
+    &["keys"],
+    &["train"],
+    &["verify"],
+    &["aggregate"],
+    &["verifier"],
+    &["deploy"],
+    &["anchor"],
+    &["bundle"],
+    &["gate"],
+    &["admin", "finalize"],
+    &["admin", "announce"],
+    &["admin", "submitter"],
+    &["admin", "offer"],
+    &["admin", "accept"],
+    &["registry", "show"],
+    &["registry", "freeze"],
+    &["registry", "prove-broken"],
+    &["registry", "cancel"],
+    &["registry", "offer"],
+    &["registry", "accept"],
+    &["registry", "guardian"],
+    &["attest", "sign"],
+    &["attest", "publish"],
+    &["attest", "revoke"],
+    &["attest", "list"],
+    &["status"],
+    &["open"],
+    &["check-weights"],
+];
 
 #[test]
 fn every_command_explains_itself() {
     for command in COMMANDS {
-        let output = Command::new(env!("CARGO_BIN_EXE_cairn")).args([command, "--help"]).output().expect("runs");
+        let output = Command::new(env!("CARGO_BIN_EXE_cairn")).args(command).arg("--help").output().expect("runs");
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains("Usage: cairn"), "{command}: {text}");
-        if command != "srs" {
-            assert!(text.contains("Example: cairn "), "{command} shows no example: {text}");
+        assert!(output.status.success() && text.contains("Usage: cairn"), "{command:?}: {text}");
+        if command != ["srs"] {
+            assert!(text.contains("Example: cairn "), "{command:?} shows no example: {text}");
         }
     }
 }
@@ -35,6 +64,7 @@ fn missing_files_are_two_and_named() {
         &["verify", "--run", "/nonexistent/run"][..],
         &["status", "--run", "/nonexistent/run"],
         &["aggregate", "--run", "/nonexistent/run"],
+        &["bundle", "--run", "/nonexistent/run"],
         &["train", "--data", "/nonexistent/data.csv"],
         &["srs", "import", "/nonexistent/file.ptau", "--label", "x", "--k", "10"],
     ] {

@@ -1,11 +1,24 @@
 //! The binary `cairn`, as users run it: processes, exit codes, files.
 //!
-//! Models are tiny, so that a step takes well under a second; aggregation and the chain are exercised by the demo.
+//! Models are tiny, so that a step takes well under a second; aggregation is exercised by the demo. What needs an anchored run
+//! uses the real one of `testdata/anchor`, on a node of its own.
 
+mod admin;
+mod anchoring;
+mod attest;
+mod bundle;
+mod deployment;
 mod exit_codes;
+mod formats;
+mod gate;
+mod hostile;
+mod interrupts;
 mod lifecycle;
 mod lineage;
+mod node;
 mod openings;
+mod optimizers;
 mod resume;
+mod rpc;
 mod support;
 mod tampering;

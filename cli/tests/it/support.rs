@@ -8,6 +8,19 @@ use std::{
 
 use serde_json::Value;
 
+#[allow(dead_code, reason = "the chain client's tests use all of it")]
+#[path = "../../../chain/tests/it/support/anvil.rs"]
+pub mod anvil;
+#[allow(dead_code, reason = "the chain client's tests use all of it")]
+#[path = "../../../chain/tests/it/support/demo.rs"]
+pub mod demo;
+#[allow(dead_code, reason = "the chain client's tests use all of it")]
+#[path = "../../../chain/tests/it/support/flaky.rs"]
+pub mod flaky;
+
+/// The second account of development nodes: publicly known.
+pub const STRANGER_KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+
 /// Home of all tests of this process; development strings in it outlive the run, secrets do not matter.
 static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cairn-home");
@@ -44,6 +57,20 @@ impl Answer {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
 
+    /// What clap says of a command line that it refuses.
+    pub fn refused_usage(&self) -> &str {
+        assert_eq!(self.code, Some(2), "cairn {}: {self:#?}", self.command);
+        assert!(self.stderr.starts_with("error: "), "{self:#?}");
+        &self.stderr
+    }
+
+    /// The line on standard error of a command that ended with `code`: 1, or 2 after its command line was understood.
+    pub fn refused(&self, code: i32) -> &str {
+        assert_eq!(self.code, Some(code), "cairn {}: {self:#?}", self.command);
+        assert!(self.stderr.starts_with("cairn: "), "{self:#?}");
+        &self.stderr
+    }
+
     /// The failed check of `cairn verify`: code 1, the only line that is not ok is the last one.
     pub fn failed_check(&self) -> (String, String) {
         assert_eq!(self.code, Some(1), "{self:#?}");
@@ -64,7 +91,8 @@ fn command(home: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn cairn_in(home: &Path, args: &[&str]) -> Answer {
+/// Runs `cairn` in another home.
+pub fn cairn_in(home: &Path, args: &[&str]) -> Answer {
     let output = command(home, args).output().expect("cairn runs");
     Answer {
         command: args.join(" "),
@@ -81,7 +109,12 @@ pub fn cairn(args: &[&str]) -> Answer {
 
 /// A command that is not started yet, to be killed.
 pub fn process(args: &[&str]) -> Command {
-    let mut command = command(&HOME, args);
+    process_in(&HOME, args)
+}
+
+/// The same in another home.
+pub fn process_in(home: &Path, args: &[&str]) -> Command {
+    let mut command = command(home, args);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
@@ -142,6 +175,13 @@ impl Scratch {
         let answer = cairn(&args.iter().map(String::as_str).collect::<Vec<_>>()).must();
         PathBuf::from(answer["run_dir"].as_str().expect("a run directory"))
     }
+}
+
+/// A file with the second account's key.
+pub fn stranger_key(scratch: &Scratch) -> String {
+    let path = scratch.path("stranger.key");
+    std::fs::write(&path, STRANGER_KEY).expect("scratch space");
+    path
 }
 
 /// `cairn verify --all` of a run.

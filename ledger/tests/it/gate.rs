@@ -37,20 +37,6 @@ fn cases() -> Vec<Case> {
     serde_json::from_value(file["cases"].take()).expect("a list of cases")
 }
 
-fn name(answer: Result<(), GateRefusal>) -> &'static str {
-    match answer {
-        Ok(()) => "none",
-        Err(GateRefusal::UnknownRun) => "unknown_run",
-        Err(GateRefusal::NotFinal) => "not_final",
-        Err(GateRefusal::SelectorFrozen { .. }) => "selector_frozen",
-        Err(GateRefusal::SelectorNotAllowed { .. }) => "selector_not_allowed",
-        Err(GateRefusal::PolicyNotAllowed { .. }) => "policy_not_allowed",
-        Err(GateRefusal::TooFewSteps { .. }) => "too_few_steps",
-        Err(GateRefusal::StateDiffers { .. }) => "state_differs",
-        Err(other) => panic!("no name for {other}"),
-    }
-}
-
 #[test]
 fn cases_give_their_answers() {
     let mut seen = BTreeSet::new();
@@ -59,7 +45,11 @@ fn cases_give_their_answers() {
         let Facts { finalized, frozen, policy, selector, state, steps } = case.facts;
         let facts = RunFacts { selector, finalized, frozen, steps, state, policy };
         let answer = gate.check(case.known.then_some(&facts), case.state);
-        assert_eq!(name(answer), case.refusal, "{}", case.name);
+        let name = answer.as_ref().err().map_or("none", GateRefusal::name);
+        assert_eq!(name, case.refusal, "{}", case.name);
+        // All of them are told, the contract's answer first.
+        let all = gate.refusals(case.known.then_some(&facts), case.state);
+        assert_eq!(all.first().cloned(), answer.err(), "{}", case.name);
         seen.insert(case.refusal);
     }
     assert_eq!(seen.len(), 8, "every answer occurs: {seen:?}");
@@ -80,6 +70,33 @@ fn refusals_name_what_disagrees() {
     let refusal = gate.check(Some(&facts), case.state).expect_err("one step too few");
     assert_eq!(refusal, GateRefusal::TooFewSteps { expected: TreeSize(8), got: TreeSize(7) });
     assert_eq!(refusal.to_string(), "expected at least 8 steps, got 7");
+}
+
+#[test]
+fn everything_that_a_run_fails_is_named() {
+    let word = FieldElement::from;
+    let gate = Gate {
+        min_steps: TreeSize(8),
+        must_be_final: true,
+        policies: vec![word(1), word(2)],
+        selectors: Vec::new(),
+        v: Default::default(),
+    };
+    let selector = Selector([0xad, 0xa0, 0, 1]);
+    let facts =
+        RunFacts { selector, finalized: false, frozen: true, steps: TreeSize(7), state: word(5), policy: word(3) };
+    let refusals = gate.refusals(Some(&facts), word(6));
+    let told: Vec<_> = refusals.iter().map(|r| (r.name(), r.expected(), r.got())).collect();
+    let text = |value: u64| word(value).to_string();
+    let expected = [
+        ("not_final", "final".to_owned(), "not final".to_owned()),
+        ("selector_frozen", "not stopped".to_owned(), format!("{selector} stopped")),
+        ("selector_not_allowed", "none at all".to_owned(), selector.to_string()),
+        ("policy_not_allowed", format!("{} or {}", text(1), text(2)), text(3)),
+        ("too_few_steps", "8".to_owned(), "7".to_owned()),
+        ("state_differs", text(5), text(6)),
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]

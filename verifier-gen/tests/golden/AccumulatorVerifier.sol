@@ -56,14 +56,12 @@ contract AccumulatorVerifier {
     uint256 private constant P = 0x30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47;
 
     uint256 private constant KEY_DIGEST = 0x2db5fd3f4d5c8cd5c25c6e7e6c2b5a5a62548cd02f741a81ad3e1dd44beaab2a;
-    uint256 private constant OMEGA = 0x1c4c3a258629905ef6036a4037c3aa6ae18d1d2452d64bd2684cfa8ede70fdc7;
+    uint256 private constant OMEGA_INVERSE = 0x0a4cd1802e9062efb4f3694119d8b1e65030515c5c875ca2cb138b8879c29672;
     uint256 private constant OMEGA_LAST = 0x1910cf3d7f4cf2e06d3d2e6646e7ee7b2ead518c3fe97ec9a1ab0fadd65640b2;
-    uint256 private constant OMEGA_BLINDING = 0x16a0589f1ed9c5fb598e43929bdeafe8aad209bce2997d12cfbe832174abe3ef;
     uint256 private constant N_INVERSE = 0x2fa2bd3915acd9a9116f049fa77b52fbb39318a757d28acefed26dbda0400001;
 
     uint256 private constant N_INSTANCES = 14;
     uint256 private constant N_EVALUATIONS = 11;
-    uint256 private constant N_COMMITMENTS = 6;
 
     // Calldata, behind the selector.
     uint256 private constant PROOF_OFFSET = 0x40;
@@ -250,7 +248,8 @@ contract AccumulatorVerifier {
     }
 
     /// @dev Computes what has to be inverted, inverts all of it with one hint, and from that the Lagrange polynomials
-    /// and the instance column at x. A sum of fractions needs one inversion: (a/b) + (v/d) = (a·d + v·b) / (b·d).
+    /// and the instance column at x. A sum of fractions needs one inversion: (a/b) + (v/d) = (a*d + v*b) / (b*d).
+    /// Of the blinding rows that sum is known: the logarithmic derivative of d = product of x - omega^i.
     function _invert() private pure {
         uint256 canonical = 1;
         uint256 product = 1;
@@ -260,7 +259,12 @@ contract AccumulatorVerifier {
             let x := mload(X_MPTR)
             {
                 let power := x
-                for { let i := 0 } lt(i, 6) { i := add(i, 1) } { power := mulmod(power, power, r) }
+                power := mulmod(power, power, r)
+                power := mulmod(power, power, r)
+                power := mulmod(power, power, r)
+                power := mulmod(power, power, r)
+                power := mulmod(power, power, r)
+                power := mulmod(power, power, r)
                 mstore(X_N_MPTR, power)
                 mstore(INV_VANISHING_MPTR, addmod(power, sub(r, 1), r))
             }
@@ -268,33 +272,38 @@ contract AccumulatorVerifier {
             mstore(INV_FIRST_MPTR, addmod(x, sub(r, 1), r))
             mstore(INV_LAST_MPTR, addmod(x, sub(r, OMEGA_LAST), r))
             {
-                let numerator := 0
-                let denominator := 1
-                let root := OMEGA_BLINDING
-                for { let i := 0 } lt(i, 5) { i := add(i, 1) } {
-                    let d := addmod(x, sub(r, root), r)
-                    numerator := addmod(mulmod(numerator, d, r), mulmod(root, denominator, r), r)
-                    denominator := mulmod(denominator, d, r)
-                    root := mulmod(root, OMEGA, r)
-                }
-                mstore(L_ACTIVE_MPTR, numerator)
-                mstore(INV_BLINDING_MPTR, denominator)
+                let d := 1
+                let derivative := 0
+                derivative := addmod(mulmod(derivative, x, r), d, r)
+                d := addmod(mulmod(d, x, r), 0x17352cfe73b08444bfa8a8f03a76445a122d9c66fcc747387d87fecb15155fdb, r)
+                derivative := addmod(mulmod(derivative, x, r), d, r)
+                d := addmod(mulmod(d, x, r), 0x0c8117b5f23bf8ac32a09cae857756721407abb5ce9bddb98c17abe1e8ef7f7b, r)
+                derivative := addmod(mulmod(derivative, x, r), d, r)
+                d := addmod(mulmod(d, x, r), 0x0b287cb4b4d55a092a5763977a470ea5c4ae3a7a02c6d1c56be8c40016296a86, r)
+                derivative := addmod(mulmod(derivative, x, r), d, r)
+                d := addmod(mulmod(d, x, r), 0x17b1d341b47419ea56c8f5dd50f85db629d9f3b5533e2b5622f9549e05df7596, r)
+                derivative := addmod(mulmod(derivative, x, r), d, r)
+                d := addmod(mulmod(d, x, r), 0x026da9f7ecfca128973c4893c9c8c9648f7d9b61443b424f50bfc460561cc11d, r)
+                mstore(L_ACTIVE_MPTR, derivative)
+                mstore(INV_BLINDING_MPTR, d)
             }
             {
+                // The sum of value_i / (t_i - 1), t_i = x * omega^(rotation - i). Both parts of the fraction are
+                // multiplied by the product of omega^(i - rotation): the denominator is that of x - omega^(i - rotation).
                 let numerator := 0
                 let denominator := 1
-                let root := 1
+                let t := x
+                let minusOne := sub(r, 1)
                 for { let cptr := INSTANCES_CPTR } lt(cptr, CALLDATA_LENGTH) { cptr := add(cptr, 0x20) } {
                     let value := calldataload(cptr)
                     canonical := and(canonical, lt(value, r))
-                    let d := addmod(x, sub(r, root), r)
-                    value := mulmod(mulmod(value, root, r), denominator, r)
-                    numerator := addmod(mulmod(numerator, d, r), value, r)
+                    let d := addmod(t, minusOne, r)
+                    numerator := addmod(mulmod(numerator, d, r), mulmod(value, denominator, r), r)
                     denominator := mulmod(denominator, d, r)
-                    root := mulmod(root, OMEGA, r)
+                    t := mulmod(t, OMEGA_INVERSE, r)
                 }
-                mstore(INSTANCE_EVAL_MPTR, numerator)
-                mstore(INV_INSTANCES_MPTR, denominator)
+                mstore(INSTANCE_EVAL_MPTR, mulmod(numerator, 0x19c3f5d3c257da2e5ec20223e5a2a8747d61de8b971ff37e742372727b541c12, r))
+                mstore(INV_INSTANCES_MPTR, mulmod(denominator, 0x19c3f5d3c257da2e5ec20223e5a2a8747d61de8b971ff37e742372727b541c12, r))
             }
             {
                 let u := mload(U_MPTR)
@@ -303,10 +312,24 @@ contract AccumulatorVerifier {
                 mstore(INV_OPENING_PREV6_MPTR, addmod(u, sub(r, mulmod(x, 0x1910cf3d7f4cf2e06d3d2e6646e7ee7b2ead518c3fe97ec9a1ab0fadd65640b2, r)), r))
                 mstore(Z_FIRST_MPTR, mulmod(mload(INV_OPENING_MPTR), mload(INV_OPENING_NEXT_MPTR), r))
             }
-            for { let mptr := INV_VANISHING_MPTR } lt(mptr, PREFIX_MPTR) { mptr := add(mptr, 0x20) } {
-                mstore(add(mptr, 0x120), product)
-                product := mulmod(product, mload(mptr), r)
-            }
+            mstore(add(PREFIX_MPTR, 0x0), product)
+            product := mulmod(product, mload(INV_VANISHING_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0x20), product)
+            product := mulmod(product, mload(INV_X_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0x40), product)
+            product := mulmod(product, mload(INV_FIRST_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0x60), product)
+            product := mulmod(product, mload(INV_LAST_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0x80), product)
+            product := mulmod(product, mload(INV_BLINDING_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0xa0), product)
+            product := mulmod(product, mload(INV_INSTANCES_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0xc0), product)
+            product := mulmod(product, mload(INV_OPENING_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0xe0), product)
+            product := mulmod(product, mload(INV_OPENING_NEXT_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0x100), product)
+            product := mulmod(product, mload(INV_OPENING_PREV6_MPTR), r)
             hint := calldataload(HINT_CPTR)
         }
         if (canonical == 0) {
@@ -318,17 +341,42 @@ contract AccumulatorVerifier {
         assembly ("memory-safe") {
             let r := mload(MODULUS_MPTR)
             let inverse := hint
-            for { let mptr := sub(PREFIX_MPTR, 0x20) } gt(mptr, sub(INV_VANISHING_MPTR, 1)) { mptr := sub(mptr, 0x20) } {
-                let value := mload(mptr)
-                mstore(mptr, mulmod(inverse, mload(add(mptr, 0x120)), r))
-                inverse := mulmod(inverse, value, r)
-            }
+            let value
+            value := mload(INV_OPENING_PREV6_MPTR)
+            mstore(INV_OPENING_PREV6_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0x100)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_OPENING_NEXT_MPTR)
+            mstore(INV_OPENING_NEXT_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0xe0)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_OPENING_MPTR)
+            mstore(INV_OPENING_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0xc0)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_INSTANCES_MPTR)
+            mstore(INV_INSTANCES_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0xa0)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_BLINDING_MPTR)
+            mstore(INV_BLINDING_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0x80)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_LAST_MPTR)
+            mstore(INV_LAST_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0x60)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_FIRST_MPTR)
+            mstore(INV_FIRST_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0x40)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_X_MPTR)
+            mstore(INV_X_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0x20)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_VANISHING_MPTR)
+            mstore(INV_VANISHING_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0x0)), r))
+            inverse := mulmod(inverse, value, r)
             // l_i(x) = (x^n - 1) / n * omega^i / (x - omega^i)
             let common := mulmod(addmod(mload(X_N_MPTR), sub(r, 1), r), N_INVERSE, r)
             mstore(L_FIRST_MPTR, mulmod(common, mload(INV_FIRST_MPTR), r))
             let last := mulmod(mulmod(common, OMEGA_LAST, r), mload(INV_LAST_MPTR), r)
             mstore(L_LAST_MPTR, last)
-            let blinding := mulmod(mulmod(common, mload(L_ACTIVE_MPTR), r), mload(INV_BLINDING_MPTR), r)
+            // Sum of omega^i / (x - omega^i) = x * d'/d - number of blinding rows.
+            let blinding := mulmod(mulmod(mload(X_MPTR), mload(L_ACTIVE_MPTR), r), mload(INV_BLINDING_MPTR), r)
+            blinding := mulmod(common, addmod(blinding, sub(r, 5), r), r)
             mstore(L_ACTIVE_MPTR, addmod(1, sub(r, addmod(last, blinding, r)), r))
             mstore(INSTANCE_EVAL_MPTR, mulmod(mulmod(common, mload(INSTANCE_EVAL_MPTR), r), mload(INV_INSTANCES_MPTR), r))
         }
@@ -394,7 +442,6 @@ contract AccumulatorVerifier {
             let e
             // Set 0: rotations 0, 1.
             s := 1
-            mstore(ADVICE_0_SCALAR_MPTR, s)
             s := mulmod(s, mu, r)
             mstore(PRODUCT_1_SCALAR_MPTR, s)
             sum := 0
@@ -488,92 +535,109 @@ contract AccumulatorVerifier {
     function _sumPoints() private view {
         uint256 ok;
         assembly ("memory-safe") {
-            /// SUM += scalar * (x, y). Stops at a failure, which leaves (x, y) in TERM.
-            function term(x, y, scalar) -> success {
+            /// SUM += TERM. Stops at a failure: of the multiplication with (x, y) in TERM, of the addition with (x, y)
+            /// in SUM or TERM.
+            function addTerm() -> success {
+                if staticcall(gas(), 0x07, TERM_MPTR, 0x60, TERM_MPTR, 0x40) {
+                    success := staticcall(gas(), 0x06, SUM_MPTR, 0x80, SUM_MPTR, 0x40)
+                }
+            }
+
+            /// A term with a point of the key.
+            function keyTerm(x, y, scalar) -> success {
                 mstore(TERM_MPTR, x)
                 mstore(add(TERM_MPTR, 0x20), y)
-                if iszero(or(x, y)) { leave }
-                if sub(scalar, 1) {
-                    mstore(add(TERM_MPTR, 0x40), scalar)
-                    if iszero(staticcall(gas(), 0x07, TERM_MPTR, 0x60, TERM_MPTR, 0x40)) { leave }
-                }
-                success := staticcall(gas(), 0x06, SUM_MPTR, 0x80, SUM_MPTR, 0x40)
+                mstore(add(TERM_MPTR, 0x40), scalar)
+                success := addTerm()
             }
 
-            /// A term with a point from calldata.
-            function proofTerm(cptr, mptr) -> success {
-                success := term(calldataload(cptr), calldataload(add(cptr, 0x20)), mload(mptr))
+            /// Terms with points of the proof, in calldata from `cptr` to `end`; their scalars lie in memory alike. No
+            /// point of the curve has y = 0, as its order is odd, but the point at infinity is written so.
+            function proofTerms(cptr, end, mptr) -> success {
+                for { } lt(cptr, end) { cptr := add(cptr, 0x40) } {
+                    calldatacopy(TERM_MPTR, cptr, 0x40)
+                    if iszero(mload(add(TERM_MPTR, 0x20))) { leave }
+                    mstore(add(TERM_MPTR, 0x40), mload(mptr))
+                    if iszero(staticcall(gas(), 0x07, TERM_MPTR, 0x60, TERM_MPTR, 0x40)) { leave }
+                    if iszero(staticcall(gas(), 0x06, SUM_MPTR, 0x80, SUM_MPTR, 0x40)) { leave }
+                    mptr := add(mptr, 0x20)
+                }
+                success := 1
             }
+
+            // The sum begins with the point whose scalar is 1.
+            calldatacopy(SUM_MPTR, ADVICE_0_CPTR, 0x40)
+            ok := mload(add(SUM_MPTR, 0x20))
 
             // The key: the generator, then fixed columns and permutation polynomials.
-            mstore(SUM_MPTR, 0)
-            mstore(add(SUM_MPTR, 0x20), 0)
-            ok := term(0x0000000000000000000000000000000000000000000000000000000000000001, 0x0000000000000000000000000000000000000000000000000000000000000002, mload(GENERATOR_SCALAR_MPTR))
+            if ok { ok := keyTerm(0x0000000000000000000000000000000000000000000000000000000000000001, 0x0000000000000000000000000000000000000000000000000000000000000002, mload(GENERATOR_SCALAR_MPTR)) }
             // FIXED_0
-            ok := and(
-                term(
+            if ok {
+                ok := keyTerm(
                     0x289a86730305ab904863de1cf464a1ffa09c57729d8850a420b228c9cdff8c1f,
                     0x11d6576808da1a0f6aa3fc8a3415ecc5fd9732efb93653c5f2af18510ed93954,
                     mload(KEY_0_SCALAR_MPTR)
-                ),
-                ok
-            )
+                )
+            }
             // SIGMA_0
-            ok := and(
-                term(
+            if ok {
+                ok := keyTerm(
                     0x28d4b7d2cbb9bb12372628f693a65f07f1f87ee26ee5b4c4728a6ca8857c5d20,
                     0x236f902a90adf402ddeaa93d81be6bab44521d8fb44cca6be19e80de3e330eb6,
                     mload(KEY_1_SCALAR_MPTR)
-                ),
-                ok
-            )
+                )
+            }
             // SIGMA_1
-            ok := and(
-                term(
+            if ok {
+                ok := keyTerm(
                     0x244c14000dec57f3bf8e6f95168aca4d09a083f61473a7e97111ad229b95b672,
                     0x05db67bbd8319a8437d59816a3c128d60d8a76cc020d44a1115c04132f8cd4fc,
                     mload(KEY_2_SCALAR_MPTR)
-                ),
-                ok
-            )
-
-            // The proof. Scalars lie in memory as commitments do in calldata.
-            let mptr := ADVICE_0_SCALAR_MPTR
-            let end := add(ADVICE_0_CPTR, 0x180)
-            for { let cptr := ADVICE_0_CPTR } and(ok, lt(cptr, end)) { cptr := add(cptr, 0x40) } {
-                ok := proofTerm(cptr, mptr)
-                mptr := add(mptr, 0x20)
+                )
             }
-            if ok { ok := proofTerm(W_CPTR, W_SCALAR_MPTR) }
-            if ok { ok := proofTerm(W_PRIME_CPTR, W_PRIME_SCALAR_MPTR) }
+
+            // The proof.
+            if ok { ok := proofTerms(PRODUCT_0_CPTR, add(QUOTIENT_1_CPTR, 0x40), PRODUCT_0_SCALAR_MPTR) }
+            if ok { ok := proofTerms(W_CPTR, add(W_PRIME_CPTR, 0x40), W_SCALAR_MPTR) }
 
             // Both pairing equations in one: with equations A and B and a challenge c drawn after everything that
             // determines them (all instances, so the accumulator, and the whole proof), A + c*B holds for at most one
             // c unless both do. A is the proof's, B the accumulator's: e(lhs, [1]) = e(rhs, [tau]).
-            if ok { ok := term(mload(ACCUMULATOR_MPTR), mload(add(ACCUMULATOR_MPTR, 0x20)), mload(FOLD_MPTR)) }
+            if ok {
+                mcopy(TERM_MPTR, ACCUMULATOR_MPTR, 0x40)
+                mstore(add(TERM_MPTR, 0x40), mload(FOLD_MPTR))
+                ok := mul(mload(add(TERM_MPTR, 0x20)), addTerm())
+            }
             mcopy(PAIRING_MPTR, SUM_MPTR, 0x40)
             if ok {
                 calldatacopy(SUM_MPTR, W_PRIME_CPTR, 0x40)
-                ok := term(mload(add(ACCUMULATOR_MPTR, 0x40)), mload(add(ACCUMULATOR_MPTR, 0x60)), mload(FOLD_MPTR))
+                mcopy(TERM_MPTR, add(ACCUMULATOR_MPTR, 0x40), 0x40)
+                mstore(add(TERM_MPTR, 0x40), mload(FOLD_MPTR))
+                ok := mul(mload(add(TERM_MPTR, 0x20)), addTerm())
             }
             mcopy(add(PAIRING_MPTR, 0xc0), SUM_MPTR, 0x40)
         }
-        if (ok == 0) _rejectTerm();
+        if (ok == 0) _rejectPoint();
     }
 
-    /// @dev Says why a term failed.
-    function _rejectTerm() private pure {
+    /// @dev Says why a sum failed.
+    function _rejectPoint() private pure {
+        _requirePoint(_calldataWord(ADVICE_0_CPTR), _calldataWord(ADVICE_0_CPTR + 32));
         uint256 x;
         uint256 y;
         assembly ("memory-safe") {
             x := mload(TERM_MPTR)
             y := mload(add(TERM_MPTR, 0x20))
         }
+        _requirePoint(x, y);
+        revert IHalo2Verifier.PrecompileFailed();
+    }
+
+    function _requirePoint(uint256 x, uint256 y) private pure {
         if (x == 0 && y == 0) revert IHalo2Verifier.PointAtInfinity();
         if (x >= P || y >= P || mulmod(y, y, P) != addmod(mulmod(mulmod(x, x, P), x, P), 3, P)) {
             revert IHalo2Verifier.PointNotOnCurve(x, y);
         }
-        revert IHalo2Verifier.PrecompileFailed();
     }
 
     /// @dev e(first, [1]) * e(second, -[tau]) = 1.

@@ -56,14 +56,12 @@ contract PlonkVerifier {
     uint256 private constant P = 0x30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47;
 
     uint256 private constant KEY_DIGEST = 0x1f791551fd4ec1567b73b558c09827976873f805da3a875f487b1941d87ddcc9;
-    uint256 private constant OMEGA = 0x09c532c6306b93d29678200d47c0b2a99c18d51b838eeb1d3eed4c533bb512d0;
+    uint256 private constant OMEGA_INVERSE = 0x2724713603bfbd790aeaf3e7df25d8e7ef8f311334905b4d8c99980cf210979d;
     uint256 private constant OMEGA_LAST = 0x0dd360411caed09700b52c71a6655715c4d558439e2d34f4307da9a4be13c42e;
-    uint256 private constant OMEGA_BLINDING = 0x1c008a642ea42d6a7ef4d1f28a8968bf3dbc8a795e32473df3761fbe2d4d9d92;
     uint256 private constant N_INVERSE = 0x2ee12bff4a2813286a8dc388cd754d9a3ef2490635eba50cb9c2e5e750800001;
 
     uint256 private constant N_INSTANCES = 2;
     uint256 private constant N_EVALUATIONS = 23;
-    uint256 private constant N_COMMITMENTS = 10;
 
     // Calldata, behind the selector.
     uint256 private constant PROOF_OFFSET = 0x40;
@@ -281,7 +279,8 @@ contract PlonkVerifier {
     }
 
     /// @dev Computes what has to be inverted, inverts all of it with one hint, and from that the Lagrange polynomials
-    /// and the instance column at x. A sum of fractions needs one inversion: (a/b) + (v/d) = (a·d + v·b) / (b·d).
+    /// and the instance column at x. A sum of fractions needs one inversion: (a/b) + (v/d) = (a*d + v*b) / (b*d).
+    /// Of the blinding rows that sum is known: the logarithmic derivative of d = product of x - omega^i.
     function _invert() private pure {
         uint256 canonical = 1;
         uint256 product = 1;
@@ -291,7 +290,11 @@ contract PlonkVerifier {
             let x := mload(X_MPTR)
             {
                 let power := x
-                for { let i := 0 } lt(i, 5) { i := add(i, 1) } { power := mulmod(power, power, r) }
+                power := mulmod(power, power, r)
+                power := mulmod(power, power, r)
+                power := mulmod(power, power, r)
+                power := mulmod(power, power, r)
+                power := mulmod(power, power, r)
                 mstore(X_N_MPTR, power)
                 mstore(INV_VANISHING_MPTR, addmod(power, sub(r, 1), r))
             }
@@ -299,33 +302,38 @@ contract PlonkVerifier {
             mstore(INV_FIRST_MPTR, addmod(x, sub(r, 1), r))
             mstore(INV_LAST_MPTR, addmod(x, sub(r, OMEGA_LAST), r))
             {
-                let numerator := 0
-                let denominator := 1
-                let root := OMEGA_BLINDING
-                for { let i := 0 } lt(i, 5) { i := add(i, 1) } {
-                    let d := addmod(x, sub(r, root), r)
-                    numerator := addmod(mulmod(numerator, d, r), mulmod(root, denominator, r), r)
-                    denominator := mulmod(denominator, d, r)
-                    root := mulmod(root, OMEGA, r)
-                }
-                mstore(L_ACTIVE_MPTR, numerator)
-                mstore(INV_BLINDING_MPTR, denominator)
+                let d := 1
+                let derivative := 0
+                derivative := addmod(mulmod(derivative, x, r), d, r)
+                d := addmod(mulmod(d, x, r), 0x1f07fbc019d6659c0a9c8c0972c0b84f879c4fe2aa68dd89667ecdb19b5e06a9, r)
+                derivative := addmod(mulmod(derivative, x, r), d, r)
+                d := addmod(mulmod(d, x, r), 0x0a0ae95b405d171fceffd53636e3f42d08db20a057fe92815052e408bfb6b077, r)
+                derivative := addmod(mulmod(derivative, x, r), d, r)
+                d := addmod(mulmod(d, x, r), 0x00e209a94983504458a329bc1aac31995f366d7e2f95c93728701563d52f9865, r)
+                derivative := addmod(mulmod(derivative, x, r), d, r)
+                d := addmod(mulmod(d, x, r), 0x22a5e7c7118235c5f0c9bc5dfe18e6e0af3dfe3f7ed7dd5100d0625df642473d, r)
+                derivative := addmod(mulmod(derivative, x, r), d, r)
+                d := addmod(mulmod(d, x, r), 0x09c532c6306b93d29678200d47c0b2a99c18d51b838eeb1d3eed4c533bb512d0, r)
+                mstore(L_ACTIVE_MPTR, derivative)
+                mstore(INV_BLINDING_MPTR, d)
             }
             {
+                // The sum of value_i / (t_i - 1), t_i = x * omega^(rotation - i). Both parts of the fraction are
+                // multiplied by the product of omega^(i - rotation): the denominator is that of x - omega^(i - rotation).
                 let numerator := 0
                 let denominator := 1
-                let root := 1
+                let t := x
+                let minusOne := sub(r, 1)
                 for { let cptr := INSTANCES_CPTR } lt(cptr, CALLDATA_LENGTH) { cptr := add(cptr, 0x20) } {
                     let value := calldataload(cptr)
                     canonical := and(canonical, lt(value, r))
-                    let d := addmod(x, sub(r, root), r)
-                    value := mulmod(mulmod(value, root, r), denominator, r)
-                    numerator := addmod(mulmod(numerator, d, r), value, r)
+                    let d := addmod(t, minusOne, r)
+                    numerator := addmod(mulmod(numerator, d, r), mulmod(value, denominator, r), r)
                     denominator := mulmod(denominator, d, r)
-                    root := mulmod(root, OMEGA, r)
+                    t := mulmod(t, OMEGA_INVERSE, r)
                 }
-                mstore(INSTANCE_EVAL_MPTR, numerator)
-                mstore(INV_INSTANCES_MPTR, denominator)
+                mstore(INSTANCE_EVAL_MPTR, mulmod(numerator, 0x09c532c6306b93d29678200d47c0b2a99c18d51b838eeb1d3eed4c533bb512d0, r))
+                mstore(INV_INSTANCES_MPTR, mulmod(denominator, 0x09c532c6306b93d29678200d47c0b2a99c18d51b838eeb1d3eed4c533bb512d0, r))
             }
             {
                 let u := mload(U_MPTR)
@@ -334,10 +342,24 @@ contract PlonkVerifier {
                 mstore(INV_OPENING_PREV6_MPTR, addmod(u, sub(r, mulmod(x, 0x0dd360411caed09700b52c71a6655715c4d558439e2d34f4307da9a4be13c42e, r)), r))
                 mstore(Z_FIRST_MPTR, mload(INV_OPENING_MPTR))
             }
-            for { let mptr := INV_VANISHING_MPTR } lt(mptr, PREFIX_MPTR) { mptr := add(mptr, 0x20) } {
-                mstore(add(mptr, 0x120), product)
-                product := mulmod(product, mload(mptr), r)
-            }
+            mstore(add(PREFIX_MPTR, 0x0), product)
+            product := mulmod(product, mload(INV_VANISHING_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0x20), product)
+            product := mulmod(product, mload(INV_X_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0x40), product)
+            product := mulmod(product, mload(INV_FIRST_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0x60), product)
+            product := mulmod(product, mload(INV_LAST_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0x80), product)
+            product := mulmod(product, mload(INV_BLINDING_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0xa0), product)
+            product := mulmod(product, mload(INV_INSTANCES_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0xc0), product)
+            product := mulmod(product, mload(INV_OPENING_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0xe0), product)
+            product := mulmod(product, mload(INV_OPENING_NEXT_MPTR), r)
+            mstore(add(PREFIX_MPTR, 0x100), product)
+            product := mulmod(product, mload(INV_OPENING_PREV6_MPTR), r)
             hint := calldataload(HINT_CPTR)
         }
         if (canonical == 0) {
@@ -349,17 +371,42 @@ contract PlonkVerifier {
         assembly ("memory-safe") {
             let r := mload(MODULUS_MPTR)
             let inverse := hint
-            for { let mptr := sub(PREFIX_MPTR, 0x20) } gt(mptr, sub(INV_VANISHING_MPTR, 1)) { mptr := sub(mptr, 0x20) } {
-                let value := mload(mptr)
-                mstore(mptr, mulmod(inverse, mload(add(mptr, 0x120)), r))
-                inverse := mulmod(inverse, value, r)
-            }
+            let value
+            value := mload(INV_OPENING_PREV6_MPTR)
+            mstore(INV_OPENING_PREV6_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0x100)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_OPENING_NEXT_MPTR)
+            mstore(INV_OPENING_NEXT_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0xe0)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_OPENING_MPTR)
+            mstore(INV_OPENING_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0xc0)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_INSTANCES_MPTR)
+            mstore(INV_INSTANCES_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0xa0)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_BLINDING_MPTR)
+            mstore(INV_BLINDING_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0x80)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_LAST_MPTR)
+            mstore(INV_LAST_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0x60)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_FIRST_MPTR)
+            mstore(INV_FIRST_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0x40)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_X_MPTR)
+            mstore(INV_X_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0x20)), r))
+            inverse := mulmod(inverse, value, r)
+            value := mload(INV_VANISHING_MPTR)
+            mstore(INV_VANISHING_MPTR, mulmod(inverse, mload(add(PREFIX_MPTR, 0x0)), r))
+            inverse := mulmod(inverse, value, r)
             // l_i(x) = (x^n - 1) / n * omega^i / (x - omega^i)
             let common := mulmod(addmod(mload(X_N_MPTR), sub(r, 1), r), N_INVERSE, r)
             mstore(L_FIRST_MPTR, mulmod(common, mload(INV_FIRST_MPTR), r))
             let last := mulmod(mulmod(common, OMEGA_LAST, r), mload(INV_LAST_MPTR), r)
             mstore(L_LAST_MPTR, last)
-            let blinding := mulmod(mulmod(common, mload(L_ACTIVE_MPTR), r), mload(INV_BLINDING_MPTR), r)
+            // Sum of omega^i / (x - omega^i) = x * d'/d - number of blinding rows.
+            let blinding := mulmod(mulmod(mload(X_MPTR), mload(L_ACTIVE_MPTR), r), mload(INV_BLINDING_MPTR), r)
+            blinding := mulmod(common, addmod(blinding, sub(r, 5), r), r)
             mstore(L_ACTIVE_MPTR, addmod(1, sub(r, addmod(last, blinding, r)), r))
             mstore(INSTANCE_EVAL_MPTR, mulmod(mulmod(common, mload(INSTANCE_EVAL_MPTR), r), mload(INV_INSTANCES_MPTR), r))
         }
@@ -449,7 +496,6 @@ contract PlonkVerifier {
             let e
             // Set 0: rotations 0.
             s := 1
-            mstore(ADVICE_0_SCALAR_MPTR, s)
             s := mulmod(s, mu, r)
             mstore(ADVICE_1_SCALAR_MPTR, s)
             s := mulmod(s, mu, r)
@@ -551,119 +597,126 @@ contract PlonkVerifier {
     function _sumPoints() private view {
         uint256 ok;
         assembly ("memory-safe") {
-            /// SUM += scalar * (x, y). Stops at a failure, which leaves (x, y) in TERM.
-            function term(x, y, scalar) -> success {
+            /// SUM += TERM. Stops at a failure: of the multiplication with (x, y) in TERM, of the addition with (x, y)
+            /// in SUM or TERM.
+            function addTerm() -> success {
+                if staticcall(gas(), 0x07, TERM_MPTR, 0x60, TERM_MPTR, 0x40) {
+                    success := staticcall(gas(), 0x06, SUM_MPTR, 0x80, SUM_MPTR, 0x40)
+                }
+            }
+
+            /// A term with a point of the key.
+            function keyTerm(x, y, scalar) -> success {
                 mstore(TERM_MPTR, x)
                 mstore(add(TERM_MPTR, 0x20), y)
-                if iszero(or(x, y)) { leave }
-                if sub(scalar, 1) {
-                    mstore(add(TERM_MPTR, 0x40), scalar)
-                    if iszero(staticcall(gas(), 0x07, TERM_MPTR, 0x60, TERM_MPTR, 0x40)) { leave }
-                }
-                success := staticcall(gas(), 0x06, SUM_MPTR, 0x80, SUM_MPTR, 0x40)
+                mstore(add(TERM_MPTR, 0x40), scalar)
+                success := addTerm()
             }
 
-            /// A term with a point from calldata.
-            function proofTerm(cptr, mptr) -> success {
-                success := term(calldataload(cptr), calldataload(add(cptr, 0x20)), mload(mptr))
+            /// Terms with points of the proof, in calldata from `cptr` to `end`; their scalars lie in memory alike. No
+            /// point of the curve has y = 0, as its order is odd, but the point at infinity is written so.
+            function proofTerms(cptr, end, mptr) -> success {
+                for { } lt(cptr, end) { cptr := add(cptr, 0x40) } {
+                    calldatacopy(TERM_MPTR, cptr, 0x40)
+                    if iszero(mload(add(TERM_MPTR, 0x20))) { leave }
+                    mstore(add(TERM_MPTR, 0x40), mload(mptr))
+                    if iszero(staticcall(gas(), 0x07, TERM_MPTR, 0x60, TERM_MPTR, 0x40)) { leave }
+                    if iszero(staticcall(gas(), 0x06, SUM_MPTR, 0x80, SUM_MPTR, 0x40)) { leave }
+                    mptr := add(mptr, 0x20)
+                }
+                success := 1
             }
+
+            // The sum begins with the point whose scalar is 1.
+            calldatacopy(SUM_MPTR, ADVICE_0_CPTR, 0x40)
+            ok := mload(add(SUM_MPTR, 0x20))
 
             // The key: the generator, then fixed columns and permutation polynomials.
-            mstore(SUM_MPTR, 0)
-            mstore(add(SUM_MPTR, 0x20), 0)
-            ok := term(0x0000000000000000000000000000000000000000000000000000000000000001, 0x0000000000000000000000000000000000000000000000000000000000000002, mload(GENERATOR_SCALAR_MPTR))
+            if ok { ok := keyTerm(0x0000000000000000000000000000000000000000000000000000000000000001, 0x0000000000000000000000000000000000000000000000000000000000000002, mload(GENERATOR_SCALAR_MPTR)) }
             // FIXED_0
-            ok := and(
-                term(
+            if ok {
+                ok := keyTerm(
                     0x1c7cd769b5acea0929df1001f063d87bcc3a32b13c32b624d5fa094c24a3c6b1,
                     0x202ee53a6dfce86652b6df97b9e20776781f26c1cb3433843e4bbb51c624fa1e,
                     mload(KEY_0_SCALAR_MPTR)
-                ),
-                ok
-            )
+                )
+            }
             // FIXED_2
-            ok := and(
-                term(
+            if ok {
+                ok := keyTerm(
                     0x17af9c27ce2b4468377774cb4297571f64652abea73ba5286ff858e184ba8bd5,
                     0x24b70f58916316b0655c988fd78fe9520f284ab61b58fa8c82df46e6b54db371,
                     mload(KEY_1_SCALAR_MPTR)
-                ),
-                ok
-            )
+                )
+            }
             // FIXED_3
-            ok := and(
-                term(
+            if ok {
+                ok := keyTerm(
                     0x17af9c27ce2b4468377774cb4297571f64652abea73ba5286ff858e184ba8bd5,
                     0x0bad3f1a4fce897952f3ad26a9f16f0b88591fdb4d18d000b9414530232f49d6,
                     mload(KEY_2_SCALAR_MPTR)
-                ),
-                ok
-            )
+                )
+            }
             // SIGMA_0
-            ok := and(
-                term(
+            if ok {
+                ok := keyTerm(
                     0x16b9d3631d2c27326edf7441c5502245445e8c820a1fb1520158b32fccac95f2,
                     0x1772a39c8e4a2ac7e365f620886d50f4be02cedf18e7ff78a6850f8beaadfe25,
                     mload(KEY_3_SCALAR_MPTR)
-                ),
-                ok
-            )
+                )
+            }
             // SIGMA_1
-            ok := and(
-                term(
+            if ok {
+                ok := keyTerm(
                     0x04b5c4582826ca535bbaab254b19766dafae0130a4c5d5e57b45106da862928d,
                     0x1e78a9272e73dc60e9a782dba487aeaf7accfe59fec9dacebd35316dc234622d,
                     mload(KEY_4_SCALAR_MPTR)
-                ),
-                ok
-            )
+                )
+            }
             // SIGMA_2
-            ok := and(
-                term(
+            if ok {
+                ok := keyTerm(
                     0x107c8889491114eab667ce2bb7c0fee13099ce24dafc9c5926ffba068737727a,
                     0x0bf26dcecc0fe6cecb2a9b4b787e00123c868a817e029ac15057871aab5cc31d,
                     mload(KEY_5_SCALAR_MPTR)
-                ),
-                ok
-            )
+                )
+            }
             // SIGMA_3
-            ok := and(
-                term(
+            if ok {
+                ok := keyTerm(
                     0x01fecff1c59ef2c801f83b2baffba488cb478bf93c34a26e67662d298dd47259,
                     0x048689d732589c59a4cab052d16046f84a7ae53bce09ccf89b4cba58a1518b2e,
                     mload(KEY_6_SCALAR_MPTR)
-                ),
-                ok
-            )
-
-            // The proof. Scalars lie in memory as commitments do in calldata.
-            let mptr := ADVICE_0_SCALAR_MPTR
-            let end := add(ADVICE_0_CPTR, 0x280)
-            for { let cptr := ADVICE_0_CPTR } and(ok, lt(cptr, end)) { cptr := add(cptr, 0x40) } {
-                ok := proofTerm(cptr, mptr)
-                mptr := add(mptr, 0x20)
+                )
             }
-            if ok { ok := proofTerm(W_CPTR, W_SCALAR_MPTR) }
-            if ok { ok := proofTerm(W_PRIME_CPTR, W_PRIME_SCALAR_MPTR) }
+
+            // The proof.
+            if ok { ok := proofTerms(ADVICE_1_CPTR, add(QUOTIENT_1_CPTR, 0x40), ADVICE_1_SCALAR_MPTR) }
+            if ok { ok := proofTerms(W_CPTR, add(W_PRIME_CPTR, 0x40), W_SCALAR_MPTR) }
             mcopy(PAIRING_MPTR, SUM_MPTR, 0x40)
             calldatacopy(add(PAIRING_MPTR, 0xc0), W_PRIME_CPTR, 0x40)
         }
-        if (ok == 0) _rejectTerm();
+        if (ok == 0) _rejectPoint();
     }
 
-    /// @dev Says why a term failed.
-    function _rejectTerm() private pure {
+    /// @dev Says why a sum failed.
+    function _rejectPoint() private pure {
+        _requirePoint(_calldataWord(ADVICE_0_CPTR), _calldataWord(ADVICE_0_CPTR + 32));
         uint256 x;
         uint256 y;
         assembly ("memory-safe") {
             x := mload(TERM_MPTR)
             y := mload(add(TERM_MPTR, 0x20))
         }
+        _requirePoint(x, y);
+        revert IHalo2Verifier.PrecompileFailed();
+    }
+
+    function _requirePoint(uint256 x, uint256 y) private pure {
         if (x == 0 && y == 0) revert IHalo2Verifier.PointAtInfinity();
         if (x >= P || y >= P || mulmod(y, y, P) != addmod(mulmod(mulmod(x, x, P), x, P), 3, P)) {
             revert IHalo2Verifier.PointNotOnCurve(x, y);
         }
-        revert IHalo2Verifier.PrecompileFailed();
     }
 
     /// @dev e(first, [1]) * e(second, -[tau]) = 1.

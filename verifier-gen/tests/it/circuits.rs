@@ -16,7 +16,7 @@ use halo2_base::{
         },
         plonk::{
             Advice, Challenge, Circuit, Column, ConstraintSystem, Error, Expression, FirstPhase, Fixed, Instance,
-            ProvingKey, SecondPhase, create_proof, keygen_pk, keygen_vk, verify_proof,
+            SecondPhase, VerifyingKey, create_proof, keygen_pk, keygen_vk, verify_proof,
         },
         poly::{
             Rotation,
@@ -41,7 +41,7 @@ use verifier_gen::{Accumulator, Encoder, Options, VerifierSource};
 pub struct Case {
     pub name: &'static str,
     pub params: ParamsKZG<Bn256>,
-    pub pk: ProvingKey<G1Affine>,
+    pub vk: VerifyingKey<G1Affine>,
     pub instances: Vec<Fr>,
     pub accumulator: Accumulator,
     pub proof: Vec<u8>,
@@ -63,7 +63,7 @@ impl Case {
         let params = ParamsKZG::<Bn256>::setup(k, rng(1));
         let (empty, circuit, instances) = circuit(&params);
         let vk = keygen_vk(&params, &empty).expect("a key");
-        let pk = keygen_pk(&params, vk, &empty).expect("a key");
+        let pk = keygen_pk(&params, vk.clone(), &empty).expect("a key");
         let mut transcript = Native::<Vec<u8>>::init(Vec::new());
         create_proof::<KZGCommitmentScheme<Bn256>, ProverSHPLONK<'_, Bn256>, ChallengeEvm<G1Affine>, _, _, _>(
             &params,
@@ -75,7 +75,7 @@ impl Case {
         )
         .expect("a proof");
         let proof = transcript.finalize();
-        Self { name, params, pk, instances, accumulator, proof }
+        Self { name, params, vk, instances, accumulator, proof }
     }
 
     /// halo2's own verdict, and the accumulator's.
@@ -84,7 +84,7 @@ impl Case {
         let verdict =
             verify_proof::<KZGCommitmentScheme<Bn256>, VerifierSHPLONK<'_, Bn256>, ChallengeEvm<G1Affine>, _, _>(
                 self.params.verifier_params(),
-                self.pk.get_vk(),
+                &self.vk,
                 SingleStrategy::new(&self.params),
                 &[&[instances]],
                 &mut transcript,
@@ -131,12 +131,12 @@ impl Case {
             accumulator: self.accumulator,
             command: "cargo test -p verifier-gen",
         };
-        verifier_gen::generate(&self.params, self.pk.get_vk(), &options).expect("a supported key")
+        verifier_gen::generate(&self.params, &self.vk, &options).expect("a supported key")
     }
 
     /// The encoder.
     pub fn encoder(&self) -> Encoder {
-        Encoder::new(self.pk.get_vk(), self.instances.len(), self.accumulator).expect("a supported key")
+        Encoder::new(&self.vk, self.instances.len(), self.accumulator).expect("a supported key")
     }
 }
 

@@ -6,12 +6,13 @@ use std::{
 };
 
 use revm::{
-    Context, ExecuteCommitEvm, ExecuteEvm, MainBuilder, MainContext,
+    Context, ExecuteCommitEvm, InspectEvm, Inspector, MainBuilder, MainContext,
     context::{
         TxEnv,
         result::{ExecutionResult, Output},
     },
     database::InMemoryDB,
+    interpreter::{CallInputs, CallOutcome},
     primitives::{Address, Bytes, TxKind},
 };
 use verifier_gen::compile::{Compiled, Optimizer, compile_with};
@@ -44,6 +45,44 @@ pub enum Answer {
     Reverted(Vec<u8>),
     /// It stopped otherwise.
     Halted(String),
+}
+
+/// Calls of one precompiled contract, and the gas that it charged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Charged {
+    pub calls: u64,
+    pub gas: u64,
+}
+
+/// What the precompiled contracts charged a call; the 100 gas of calling one are not in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Precompiles {
+    pub multiplications: Charged,
+    pub additions: Charged,
+    pub pairings: Charged,
+    /// Modular exponentiation.
+    pub inversions: Charged,
+}
+
+impl Precompiles {
+    /// Gas of sums of points and pairings, which a verifier of the same key can't do without.
+    pub fn points_gas(&self) -> u64 {
+        self.multiplications.gas + self.additions.gas + self.pairings.gas
+    }
+}
+
+impl<Context> Inspector<Context> for Precompiles {
+    fn call_end(&mut self, _: &mut Context, inputs: &CallInputs, outcome: &mut CallOutcome) {
+        let charged = match (1..=8u8).find(|i| inputs.bytecode_address == Address::with_last_byte(*i)) {
+            Some(5) => &mut self.inversions,
+            Some(6) => &mut self.additions,
+            Some(7) => &mut self.multiplications,
+            Some(8) => &mut self.pairings,
+            _ => return,
+        };
+        charged.calls += 1;
+        charged.gas += outcome.result.gas.total_gas_spent();
+    }
 }
 
 /// A chain with one contract.
@@ -79,7 +118,14 @@ impl Chain {
 
     /// Calls the contract; also gives the gas of the transaction.
     pub fn call_measured(&self, data: &[u8]) -> (Answer, u64) {
-        let mut evm = Context::mainnet().with_db(self.db.clone()).build_mainnet();
+        let (answer, gas, _) = self.call_inspected(data);
+        (answer, gas)
+    }
+
+    /// Calls the contract; also gives the gas of the transaction, and what of it the precompiled contracts charged.
+    pub fn call_inspected(&self, data: &[u8]) -> (Answer, u64, Precompiles) {
+        let context = Context::mainnet().with_db(self.db.clone());
+        let mut evm = context.build_mainnet_with_inspector(Precompiles::default());
         let tx = TxEnv::builder()
             .caller(Address::with_last_byte(9))
             .kind(TxKind::Call(self.contract))
@@ -87,13 +133,13 @@ impl Chain {
             .gas_limit(GAS)
             .build()
             .expect("a transaction");
-        let result = evm.transact(tx).expect("the call is executed").result;
+        let result = evm.inspect_tx(tx).expect("the call is executed").result;
         let gas = result.tx_gas_used();
         let answer = match result {
             ExecutionResult::Success { output, .. } => Answer::Returned(output.into_data().to_vec()),
             ExecutionResult::Revert { output, .. } => Answer::Reverted(output.to_vec()),
             ExecutionResult::Halt { reason, .. } => Answer::Halted(format!("{reason:?}")),
         };
-        (answer, gas)
+        (answer, gas, evm.inspector)
     }
 }

@@ -64,14 +64,14 @@ const OPTIONS: Options<'static> =
     Options { contract: "Verifier", n_instances: 2, accumulator: Accumulator::None, command: "test" };
 
 fn refusal(case: &Case, options: &Options<'_>) -> GenerateError {
-    generate(&case.params, case.pk.get_vk(), options).expect_err("refused")
+    generate(&case.params, &case.vk, options).expect_err("refused")
 }
 
 #[test]
 fn an_srs_of_another_size_is_refused() {
     let case = circuits::plonk();
     let other = ParamsKZG::<Bn256>::setup(6, ChaCha20Rng::seed_from_u64(1));
-    let error = generate(&other, case.pk.get_vk(), &OPTIONS).expect_err("refused");
+    let error = generate(&other, &case.vk, &OPTIONS).expect_err("refused");
     assert!(matches!(error, GenerateError::SrsSize { expected: 5, got: 6 }), "{error}");
     assert_eq!(case.params.k(), 5);
     assert!(!case.params.get_g().is_empty());

@@ -3,54 +3,22 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::Instant,
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::table::{bytes, least, line, number, seconds};
-use crate::tools::Tools;
+use crate::{
+    cargo::{build, measure},
+    tools::Tools,
+};
 
 /// Parameters of the step proofs: 64-32-10, 784-64-10, 2^17.
 pub const STEP_SIZES: [u64; 3] = [2_410, 50_890, 131_072];
 /// Steps of the measured epoch.
 const EPOCH: u64 = 4;
-
-fn cargo(tools: &Tools) -> Command {
-    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
-    command.current_dir(tools.repo()).stderr(Stdio::inherit());
-    command
-}
-
-/// Builds one target and says where its executable is.
-fn build(tools: &Tools, args: &[&str], name: &str) -> anyhow::Result<PathBuf> {
-    let output = cargo(tools)
-        .args(["build", "--message-format", "json-render-diagnostics"])
-        .args(args)
-        .output()
-        .context("cargo build")?;
-    ensure!(output.status.success(), "cargo build {} failed", args.join(" "));
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == name)
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .with_context(|| format!("cargo did not say where {name} is"))
-}
-
-/// Runs a program that prints one JSON value.
-fn measure(program: &Path, args: &[&str]) -> anyhow::Result<Value> {
-    let output = Command::new(program)
-        .args(args)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("run {}", program.display()))?;
-    ensure!(output.status.success(), "{} {} failed: {}", program.display(), args.join(" "), output.status);
-    serde_json::from_slice(&output.stdout).with_context(|| format!("answer of {}", program.display()))
-}
 
 /// Where reference strings, keys and runs of benchmarks are kept.
 fn scratch(tools: &Tools) -> PathBuf {

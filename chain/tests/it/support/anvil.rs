@@ -66,8 +66,19 @@ impl Anvil {
 
     /// Puts the code of one contract at another address, too.
     pub async fn copy_code(&self, from: Address, to: Address) {
-        let code = self.request("eth_getCode", serde_json::json!([from, "latest"])).await;
-        self.request("anvil_setCode", serde_json::json!([to, code])).await;
+        let code = self.code(from).await;
+        self.set_code(to, &code).await;
+    }
+
+    /// The code at an address.
+    pub async fn code(&self, at: Address) -> Vec<u8> {
+        let code = self.request("eth_getCode", serde_json::json!([at, "latest"])).await;
+        hex::decode(code.as_str().expect("hex").trim_start_matches("0x")).expect("hex")
+    }
+
+    /// Puts other code at an address.
+    pub async fn set_code(&self, at: Address, code: &[u8]) {
+        self.request("anvil_setCode", serde_json::json!([at, format!("0x{}", hex::encode(code))])).await;
     }
 
     /// A request of the node's own, such as `evm_snapshot`.

@@ -1,0 +1,171 @@
+//! `cairn deploy`: the same addresses as the Foundry script, a record of them, and code that is what the sources give.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use ledger::Address;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, STRANGER_KEY, Scratch, anvil::Anvil, cairn};
+
+/// The first account of development nodes.
+const OWNER: &str = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
+const GUARDIAN: &str = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8";
+
+fn deploy(anvil: &Anvil, more: &[&str]) -> Answer {
+    cairn(&[&["deploy", "--rpc", &anvil.url, "--anvil-dev-key"], more].concat())
+}
+
+fn check(anvil: &Anvil, more: &[&str]) -> Answer {
+    cairn(&[&["deploy", "--check", "--rpc", &anvil.url], more].concat())
+}
+
+/// The three contracts of a deployment, as `cairn deploy` told them.
+fn addresses(deployed: &Value) -> [Address; 3] {
+    ["registry", "contract", "attestations"].map(|key| deployed[key].as_str().expect(key).parse().expect("an address"))
+}
+
+/// The Foundry script, sent by an account that is neither owner nor guardian.
+fn forge_script(anvil: &Anvil, environment: &[(&str, &str)]) {
+    let repo = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let cache = std::env::var_os("CAIRN_CACHE").map_or_else(|| repo.join(".cache"), PathBuf::from);
+    let tools = fs::canonicalize(cache.join("tools/bin")).expect("run `cargo xtask setup` first");
+    let output = Command::new(tools.join("forge"))
+        .args(["script", "contracts/script/Deploy.s.sol", "--broadcast", "--rpc-url", &anvil.url])
+        .args(["--private-key", STRANGER_KEY])
+        .current_dir(repo)
+        .env("FOUNDRY_SOLC", tools.join("solc"))
+        .envs(environment.iter().copied())
+        .output()
+        .expect("forge runs");
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[tokio::test]
+async fn foundry_script_deploys_the_same_code_to_the_same_addresses() {
+    let salt = format!("0x{}", "5a".repeat(32));
+    let chosen = ["--guardian", GUARDIAN, "--delay", "3600", "--salt", &salt];
+    let script = [("OWNER", OWNER), ("GUARDIAN", GUARDIAN), ("DELAY", "3600"), ("SALT", salt.as_str())];
+    let (ours, theirs) = (Anvil::start(), Anvil::start());
+    // With everything by default but the owner, and with everything chosen.
+    for (arguments, environment) in [(&[][..], &script[..1]), (&chosen, &script)] {
+        let deployed = deploy(&ours, arguments).must();
+        for address in addresses(&deployed) {
+            assert_eq!(theirs.code(address).await, [0u8; 0], "nothing stands yet");
+        }
+        forge_script(&theirs, environment);
+        for address in addresses(&deployed) {
+            let code = ours.code(address).await;
+            assert!(!code.is_empty() && theirs.code(address).await == code, "{address} differs");
+        }
+        // What the script deployed is what the sources give, by the other tool's account, too.
+        let report = check(&theirs, &[&["--owner", OWNER], arguments].concat()).must();
+        assert_eq!(report["ok"], true, "{report:#}");
+        assert_eq!(deploy(&theirs, arguments).must()["transactions"], json!([]), "everything stands");
+    }
+}
+
+#[tokio::test]
+async fn changed_code_is_named_by_contract_address_and_byte() {
+    let anvil = Anvil::start();
+    let deployed = deploy(&anvil, &[]).must();
+    let report = check(&anvil, &["--owner", OWNER]).must();
+    let names: Vec<_> = report["contracts"].as_array().expect("contracts").iter().map(|c| &c["contract"]).collect();
+    assert_eq!(names, ["VerifierRegistry", "RunAnchor", "Attestations"]);
+    assert_eq!((&report["owner"], &report["guardian"]), (&json!(OWNER), &json!(OWNER)));
+
+    let [registry, anchor, attestations] = addresses(&deployed);
+    let refused = |position: usize, address: Address, name: &str, byte: usize| {
+        let answer = check(&anvil, &["--owner", OWNER]);
+        let line = answer.refused(1);
+        let report = answer.json();
+        let found = &report["contracts"][position];
+        assert!(line.starts_with("cairn: check failed: deployed code: "), "{line}");
+        assert_eq!(
+            (&report["ok"], &found["ok"], &found["first_difference"]),
+            (&json!(false), &json!(false), &json!(byte))
+        );
+        for word in [name.to_owned(), address.to_string()] {
+            assert!(line.contains(&word), "{word}: {line}");
+        }
+        if found["got_bytes"] != 0 {
+            assert!(line.contains(&format!("byte {byte} differs")), "{line}");
+            assert!(line.contains(found["expected_code_hash"].as_str().expect("a hash")), "{line}");
+            assert!(line.contains(found["got_code_hash"].as_str().expect("a hash")), "{line}");
+        }
+    };
+    let honest = anvil.code(anchor).await;
+    for byte in [0, 100, honest.len() - 1] {
+        let mut code = honest.clone();
+        code[byte] ^= 1;
+        anvil.set_code(anchor, &code).await;
+        refused(1, anchor, "RunAnchor", byte);
+    }
+    // An anchor of another registry: only the immutable differs.
+    let at = honest.windows(20).position(|window| window == registry.as_bytes()).expect("names its registry");
+    let mut code = honest.clone();
+    code[at + 19] ^= 1;
+    anvil.set_code(anchor, &code).await;
+    refused(1, anchor, "RunAnchor", at + 19);
+    anvil.set_code(anchor, &[honest.as_slice(), &[0]].concat()).await;
+    refused(1, anchor, "RunAnchor", honest.len());
+    anvil.set_code(anchor, &honest).await;
+    anvil.set_code(attestations, &[]).await;
+    refused(2, attestations, "Attestations", 0);
+    // What is not the registry is not asked who owns it.
+    anvil.set_code(registry, &[0]).await;
+    refused(0, registry, "VerifierRegistry", 0);
+}
+
+#[tokio::test]
+async fn record_is_written_read_and_refused_when_it_does_not_fit() {
+    let (anvil, scratch) = (Anvil::start(), Scratch::new());
+    let directory = scratch.path("addresses");
+    let record = ["--record", directory.as_str()];
+    assert!(check(&anvil, &record).refused(2).contains("no record of chain 31337"));
+    let deployed = deploy(&anvil, &record).must();
+    let file = format!("{directory}/31337.json");
+    assert_eq!(deployed["record"], file.as_str());
+    let honest = fs::read_to_string(&file).expect("recorded");
+    let written: Value = serde_json::from_str(&honest).expect("JSON");
+    assert_eq!((&written["anchor"], &written["verifiers"]), (&deployed["contract"], &json!([])));
+    check(&anvil, &record).must();
+    deploy(&anvil, &record).must();
+    assert_eq!(fs::read_to_string(&file).expect("recorded"), honest, "repeating changes nothing");
+
+    // Another deployment of the same chain is refused before anything is sent.
+    let client = anvil.client().await;
+    let block = client.latest_block().await.expect("a block");
+    let answer = deploy(&anvil, &[&record[..], &["--delay", "9"]].concat());
+    assert!(answer.refused(1).contains("delay: recorded is 0, this deployment has 9"), "{answer:#?}");
+    assert_eq!(client.latest_block().await.expect("a block"), block, "nothing was sent");
+
+    let change = |key: &str, value: Value| {
+        let mut changed = written.clone();
+        changed[key] = value;
+        fs::write(&file, changed.to_string()).expect("scratch space");
+        check(&anvil, &record)
+    };
+    let answer = change("anchor", json!(OWNER));
+    let expected = deployed["contract"].as_str().expect("an address");
+    assert!(answer.refused(1).contains(&format!("give {expected}, the file says {OWNER}")), "{answer:#?}");
+    assert!(change("chain_id", json!(7)).refused(1).contains("expected chain 31337, got 7"));
+    assert!(change("more", json!(7)).refused(2).contains("unknown field `more`"));
+    assert!(change("v", json!(2)).refused(2).contains("expected format version 1, got 2"));
+    assert!(change("owner", json!("nobody")).refused(2).contains("31337.json"));
+    let verifier = json!({
+        "address": OWNER, "key_digest": format!("0x{}", "11".repeat(32)), "log_steps": 2, "selector": "0xada00001"
+    });
+    let answer = change("verifiers", json!([verifier]));
+    let line =
+        "recorded verifier of 4 steps: expected 0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266, the registry has none";
+    assert!(answer.refused(1).contains(line), "{answer:#?}");
+}

@@ -1,0 +1,115 @@
+//! The bodies of the fuzz targets on stable: committed files of each format, and a fixed number of seeded mutations.
+//!
+//! `CAIRN_MUTATIONS` sets the number for each format, for longer runs; see `docs/fuzzing.md`.
+
+#[path = "../../../fuzz/src/formats.rs"]
+mod bodies;
+
+use std::path::Path;
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore, SeedableRng};
+
+/// Bytes that parsers stumble over.
+const HARD: [&[u8]; 16] = [
+    b"0",
+    b"-1",
+    b"1e9",
+    b"\"",
+    b"\\u0000",
+    b"null",
+    b"{",
+    b"[",
+    b"..",
+    b"/",
+    b"\n",
+    b"\0",
+    b"\xff\xff\xff\xff",
+    b"18446744073709551616",
+    b"0x",
+    b",",
+];
+
+/// Changes a few places: bits, hard bytes, removals, repetitions, another seed's bytes.
+fn mutate(rng: &mut ChaCha20Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
+    let pick = |rng: &mut ChaCha20Rng, n: usize| (rng.next_u64() % n.max(1) as u64) as usize;
+    let mut bytes = seeds[pick(rng, seeds.len())].clone();
+    for _ in 0..=pick(rng, 4) {
+        let at = pick(rng, bytes.len());
+        let end = (at + pick(rng, 32)).min(bytes.len());
+        match pick(rng, 6) {
+            0 if !bytes.is_empty() => bytes[at] ^= 1 << pick(rng, 8),
+            1 => bytes.splice(at..at, HARD[pick(rng, HARD.len())].iter().copied()).for_each(drop),
+            2 => bytes.splice(at..end, HARD[pick(rng, HARD.len())].iter().copied()).for_each(drop),
+            3 => bytes.drain(at..end).for_each(drop),
+            4 => {
+                let again = bytes[at..end].to_vec();
+                bytes.splice(end..end, again).for_each(drop);
+            }
+            _ => {
+                let other = &seeds[pick(rng, seeds.len())];
+                let from = pick(rng, other.len());
+                let piece = other[from..(from + pick(rng, 64)).min(other.len())].to_vec();
+                bytes.splice(at..end, piece).for_each(drop);
+            }
+        }
+    }
+    bytes
+}
+
+fn read(paths: &[&str]) -> Vec<Vec<u8>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata");
+    paths.iter().map(|path| std::fs::read(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))).collect()
+}
+
+/// Runs `body` on the seeds, then on `count` mutations of them.
+fn exercise(body: fn(&[u8]), seeds: &[Vec<u8>], count: u64) {
+    let count = std::env::var("CAIRN_MUTATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(count);
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    seeds.iter().for_each(|seed| body(seed));
+    (0..count).for_each(|_| body(&mutate(&mut rng, seeds)));
+}
+
+#[test]
+fn files_of_a_run_are_parsed_or_refused() {
+    let epochs = ["anchor/run/epochs/epoch_0000.json", "anchor/run/epochs/epoch_0001.json"];
+    exercise(bodies::run_json, &read(&["anchor/run/run.json"]), 2_000);
+    exercise(bodies::checkpoint, &read(&["anchor/run/checkpoint"]), 5_000);
+    exercise(bodies::epoch_json, &read(&epochs), 2_000);
+    let log = read(&["anchor/run/steps.jsonl"]).remove(0);
+    let line = log.split(|byte| *byte == b'\n').next().unwrap_or_default().to_vec();
+    exercise(bodies::steps_jsonl, &[line, log], 2_000);
+    let zeros = "0".repeat(64);
+    let manifest = format!(
+        "{{\"files\":[{{\"len\":1,\"path\":\"checkpoint\",\"sha256\":\"0x{zeros}\"}},{{\"len\":2,\"path\":\
+         \"proofs/step_000000.proof\",\"sha256\":\"0x{zeros}\"}}],\"root\":\"0x{zeros}\",\"run\":\"0x{zeros}\",\
+         \"size\":4,\"v\":1}}"
+    );
+    exercise(bodies::manifest, &[manifest.into_bytes()], 5_000);
+    let anchors = format!("{{\"anchors\":[],\"run\":\"0x{zeros}\",\"v\":1}}");
+    exercise(bodies::anchors_json, &[anchors.into_bytes()], 5_000);
+}
+
+#[test]
+fn files_beside_a_run_are_parsed_or_refused() {
+    let gates: serde_json::Value = serde_json::from_slice(&read(&["gate/cases.json"])[0]).expect("JSON");
+    let gates: Vec<Vec<u8>> =
+        gates["cases"].as_array().expect("cases").iter().map(|case| case["gate"].to_string().into_bytes()).collect();
+    exercise(bodies::gate_json, &gates, 5_000);
+    let zeros = "0".repeat(64);
+    let opening = format!(
+        "{{\"v\":1,\"run\":\"0x{zeros}\",\"state\":4,\"digest\":\"0x{zeros}\",\"seed\":\"{zeros}\",\"optimizer\":\"{zeros}\"}}"
+    );
+    exercise(bodies::opening_json, &[opening.into_bytes()], 2_000);
+}
+
+#[test]
+fn ceremony_files_are_imported_or_refused() {
+    exercise(bodies::ptau, &read(&["srs/powers7.ptau", "srs/powers7_no_contribution.ptau"]), 60);
+}
+
+#[test]
+fn step_proofs_are_accepted_only_as_they_were_made() {
+    let seeds = [vec![0, 0], vec![0, 0, 0], vec![4, 0, 255, 255], vec![255; 8], vec![0; 70]];
+    exercise(bodies::step_proof, &seeds, 150);
+}

@@ -1,0 +1,3 @@
+//! Fuzzing of everything that strangers write; see `docs/fuzzing.md`.
+
+pub mod formats;

@@ -1,0 +1,10 @@
+//! Torrents of directories: the same everywhere, readable by others, and safe to read from others.
+
+mod bencode;
+mod clients;
+mod determinism;
+mod hashes;
+mod hostile;
+mod magnet;
+mod support;
+mod transfers;

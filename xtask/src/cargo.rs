@@ -1,0 +1,51 @@
+//! Programs of this repository: building one, and asking it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+use crate::tools::Tools;
+
+fn cargo(tools: &Tools) -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    command.current_dir(tools.repo()).stderr(Stdio::inherit());
+    command
+}
+
+/// Builds one target and says where its executable is.
+///
+/// # Errors
+/// If it does not build.
+pub fn build(tools: &Tools, args: &[&str], name: &str) -> anyhow::Result<PathBuf> {
+    let output = cargo(tools)
+        .args(["build", "--message-format", "json-render-diagnostics"])
+        .args(args)
+        .output()
+        .context("cargo build")?;
+    ensure!(output.status.success(), "cargo build {} failed", args.join(" "));
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .with_context(|| format!("cargo did not say where {name} is"))
+}
+
+/// Runs a program that prints one JSON value.
+///
+/// # Errors
+/// If it fails or prints something else.
+pub fn measure(program: &Path, args: &[&str]) -> anyhow::Result<Value> {
+    let output = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("run {}", program.display()))?;
+    ensure!(output.status.success(), "{} {} failed: {}", program.display(), args.join(" "), output.status);
+    serde_json::from_slice(&output.stdout).with_context(|| format!("answer of {}", program.display()))
+}
