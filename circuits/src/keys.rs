@@ -98,7 +98,7 @@ pub struct StepProvingKey {
 }
 
 fn check_srs(params: &ParamsKZG<Bn256>, shape: &StepShape) -> Result<(), StepError> {
-    check_links(shape)?;
+    shape.check()?;
     if params.k() != shape.k {
         return Err(StepError::SrsSize { expected: shape.k, got: params.k() });
     }
@@ -139,6 +139,7 @@ impl StepVerifyingKey {
     ///
     /// Errors: [`StepError::SrsSize`], [`StepError::Shape`], [`StepError::Blinding`].
     pub fn generate(params: &ParamsKZG<Bn256>, shape: &StepShape) -> Result<Self, StepError> {
+        check_links(shape)?;
         check_srs(params, shape)?;
         let vk = keygen_vk(params, &StepCircuit::keygen(shape.clone()))?;
         Ok(Self { shape: shape.clone(), vk })
@@ -159,12 +160,18 @@ impl StepVerifyingKey {
         self.vk.transcript_repr()
     }
 
+    /// Points of a proof, one commitment each: advice, the pieces of the quotient, the random polynomial and SHPLONK's
+    /// two. The circuit has neither lookups nor a permutation of halo2's kind.
+    pub fn n_points(&self) -> usize {
+        let cs = self.vk.cs();
+        cs.num_advice_columns() + (cs.degree() - 1) + 1 + 2
+    }
+
     /// Length of a proof in bytes: 32 for each point and scalar.
     pub fn proof_len(&self) -> usize {
         let cs = self.vk.cs();
-        let points = cs.num_advice_columns() + (cs.degree() - 1) + 1 + 2;
         let scalars = cs.advice_queries().len() + cs.fixed_queries().len() + 1;
-        32 * (points + scalars)
+        32 * (self.n_points() + scalars)
     }
 
     /// Blinding rows of each advice column, the unusable row included.

@@ -11,7 +11,6 @@ use circuits::{
     claim::verify_step, convert::from_fr, keys::StepProvingKey, linked::RunSecret, reference::State,
     step::shape::StepShape,
 };
-use halo2_proofs::{halo2curves::bn256::Fr, plonk::ConstraintSystem};
 use ledger::{FieldElement, Hyper, NumberFormat, Policy, Rule, RunId, StepIndex};
 use prover::{
     step::{Seeds, StepProver},
@@ -82,7 +81,7 @@ fn main() -> Result<(), Failure> {
         "shape": shape.to_string(),
         "k": shape.k,
         "columns": cs.num_advice_columns(),
-        "commitments": commitments(cs),
+        "commitments": verifying_key.n_points(),
         "proof_bytes": proved.proofs[0].len(),
         "key_ms": key_ms,
         "prove_ms": prove_ms,
@@ -95,14 +94,6 @@ fn main() -> Result<(), Failure> {
     });
     println!("{report}");
     Ok(())
-}
-
-/// Points of one proof: advice, lookups (two permuted columns, a product), products of the permutation, the random
-/// polynomial, the pieces of the quotient, and SHPLONK's two.
-fn commitments(cs: &ConstraintSystem<Fr>) -> usize {
-    let degree = cs.degree();
-    let products = cs.permutation().get_columns().len().div_ceil(degree - 2);
-    cs.num_advice_columns() + 3 * cs.lookups().len() + products + 1 + (degree - 1) + 2
 }
 
 fn policy(n_params: usize, hyper: Hyper, step_key_digest: FieldElement) -> Policy {
