@@ -19,6 +19,8 @@ use halo2_proofs::halo2curves::bn256::Fr;
 use ledger::{Hyper, Rule};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
+mod usage;
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
@@ -56,13 +58,13 @@ fn main() -> Result<(), Failure> {
     let (mut prove_ms, mut cpu_s) = (Vec::new(), Vec::new());
     for repetition in 0..repetitions.max(1) {
         let (witness, rng) = (witness.clone(), StdRng::seed_from_u64(repetition as u64));
-        let (start, cpu) = (Instant::now(), cpu_seconds());
+        let (start, cpu) = (Instant::now(), usage::cpu_seconds());
         let proof = match by_library {
             true => key.prove_by_library(srs.params(), witness, &instances, (&before, &after), rng),
             false => key.prove(srs.params(), witness, &instances, (&before, &after), rng),
         }?;
         prove_ms.push(start.elapsed().as_millis());
-        cpu_s.push(cpu_seconds() - cpu);
+        cpu_s.push(usage::cpu_seconds() - cpu);
         key.verifying_key().verify(srs.params(), &instances, &proof)?;
     }
     let report = serde_json::json!({
@@ -73,23 +75,8 @@ fn main() -> Result<(), Failure> {
         "key_ms": key_ms,
         "prove_ms": prove_ms,
         "cpu_s": cpu_s,
-        "peak_rss_bytes": peak_memory(),
+        "peak_rss_bytes": usage::peak_memory(),
     });
     println!("{report}");
     Ok(())
-}
-
-/// User and system time of this process.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // After the parenthesised name: field 3 on; utime and stime are fields 14 and 15, in ticks of 1/100 s.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    [11, 12].iter().filter_map(|i| fields.get(*i)?.parse::<f64>().ok()).sum::<f64>() / 100.0
-}
-
-fn peak_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|n| n.parse::<u64>().ok());
-    1024 * kib.unwrap_or(0)
 }

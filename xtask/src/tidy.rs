@@ -13,7 +13,7 @@ use crate::tools::Tools;
 
 /// Which of our crates each of our crates may depend on (DESIGN §10, docs/ARCHITECTURE.md). Development dependencies may
 /// also use the lower layers `srs` and `circuits`.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 12] = [
     ("ledger", &[]),
     ("store", &["ledger"]),
     ("srs", &[]),
