@@ -2,7 +2,8 @@
 //!
 //! `testdata/anchor/demo.json` holds what was submitted for each epoch, and the creation code of the verifier that the
 //! run's key gives; `testdata/verifier/epoch_k21.json` holds that key and the first epoch's proof, `testdata/anchor/run` the
-//! run's log and epochs. The tests of the contracts, of the chain client and of `cairn anchor` run this code on these proofs.
+//! run's log and epochs, `testdata/anchor/epoch_key.vk` the key as `cairn` caches it. The tests
+//! of the contracts, of the chain client and of `cairn` run this code on these proofs.
 
 use std::{
     fs,
@@ -79,6 +80,8 @@ pub fn run(fixtures: &Fixtures) -> anyhow::Result<()> {
     let program = cargo::build(&tools, &["--package", "verifier-gen", "--example", "vector"], "vector")?;
     let key = text(&newest(&home.join("keys"), |path| path.extension().is_some_and(|kind| kind == "vk"))?)?;
     let vector = cargo::measure(&program, &["--key", &key, "--run", &run])?;
+    let kept = tools.repo().join(FILE).with_file_name("epoch_key.vk");
+    fs::copy(&key, kept).with_context(|| format!("copy {key}"))?;
     let file = tools.repo().join(VECTOR);
     fs::write(&file, format!("{vector:#}\n")).with_context(|| format!("write {}", file.display()))?;
     println!("fixtures: wrote {}", file.display());

@@ -174,7 +174,7 @@ impl<'a> Submissions<'a> {
                     Entry::Occupied(found) => found.into_mut(),
                     Entry::Vacant(empty) => {
                         let shape = epoch_shape(run, epoch.n_steps() as usize)?;
-                        let (_, key) = home.epoch_verifying_key((&keys.0, &keys.1), &shape)?;
+                        let key = home.epoch_verifying_key((&keys.0, &keys.1), &shape)?;
                         empty.insert(verifier::encoder(&key)?)
                     }
                 };
