@@ -9,6 +9,7 @@
 //! | [`generate`] | the generated verifier of the demo's epochs |
 //! | [`bench`] | time, memory, sizes beside the budgets |
 //! | [`contracts`] | build, test and check the contracts |
+//! | [`natspec`] | whether the contracts explain themselves |
 //! | [`demo`] | the main job, end to end |
 //! | [`test`] | all tests |
 //! | [`tidy`] | the rules of the house |
@@ -23,6 +24,7 @@ mod contracts;
 mod demo;
 mod fixtures;
 mod generate;
+mod natspec;
 mod setup;
 mod test;
 mod tidy;

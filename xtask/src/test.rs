@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use crate::{clients, contracts, demo, tidy, tools::Tools};
+use crate::{clients, contracts, demo, generate, tidy, tools::Tools};
 
 /// All tests: Rust, wasm build, contracts, and the demo as the end-to-end run.
 #[derive(Args)]
@@ -89,6 +89,9 @@ fn all(test: &Test, total: &mut Count) -> anyhow::Result<()> {
     total.passed += 2;
 
     contracts::run(contracts::Action::Check)?;
+    println!("== generated verifier: from its key, compiled anew");
+    generate::run(&generate::Generate::checked())?;
+    total.passed += 1;
     runner("contracts", tools.command("forge")?.arg("test"), total)?;
     // Proving is memory-hungry: one test binary at a time (cargo does that), two tests at once.
     runner("rust", cargo(&repo).args(["test", "--workspace", "--no-fail-fast"]).env("RUST_TEST_THREADS", "2"), total)?;

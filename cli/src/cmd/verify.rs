@@ -366,7 +366,8 @@ fn epochs(
             Entry::Occupied(found) => found.into_mut(),
             Entry::Vacant(empty) => {
                 let shape = epoch_shape(run, n_steps as usize)?;
-                empty.insert(home.epoch_verifying_key(step, &shape)?)
+                let key = home.epoch_verifying_key(step, &shape)?;
+                empty.insert((home.srs(shape.k)?, key))
             }
         };
         let proof = EpochProof { instances: epoch.instances(), proof: dir.epoch_proof(EpochIndex(index as u64))? };
