@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`fixtures`] | a demo run as vectors for the contracts' tests |
 //! | [`clients`] | torrent clients of others, for tests |
+//! | [`python`] | Python environments, tests of the package |
 //! | [`setup`] | install the pinned tools |
 //! | [`cargo`] | build a program of this repository, and ask it |
 //! | [`generate`] | the generated verifier of the demo's epochs |
@@ -25,6 +26,7 @@ mod demo;
 mod fixtures;
 mod generate;
 mod natspec;
+mod python;
 mod setup;
 mod test;
 mod tidy;
@@ -42,7 +44,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install the pinned tools (foundry, solc, snarkjs) and torrent clients for tests into the cache folder.
+    /// Install the pinned tools (foundry, solc, snarkjs), torrent clients and Python packages for tests into the cache folder.
     Setup,
     /// Build, test or check the contracts.
     Contracts {
