@@ -8,7 +8,8 @@
 //! An infohash says which bytes were asked for, not that they are a run that holds: what was fetched is checked
 //! against its manifest and the anchored root, by others.
 //!
-//! **Layer**: L2. Depends on `ledger` only. Bytes come in as [`Content`]; no clock, no randomness, no sockets.
+//! **Layer**: L2. Depends on `ledger` only. Bytes come in as [`Content`]; clock, randomness and sockets are in [`swarm`] alone,
+//! which the feature of that name (on by default) brings.
 //!
 //! | module | purpose |
 //! |---|---|
@@ -23,6 +24,7 @@
 //! | [`magnet`](Magnet) | links |
 //! | [`infohash`](InfohashV1) | the two names of a torrent |
 //! | [`bundle`](bundle_files) | which files the bundle of a run has |
+//! | [`swarm`] | seeding, fetching, a tracker |
 
 pub mod bencode;
 mod bundle;
@@ -35,6 +37,8 @@ mod merkle;
 mod metainfo;
 mod path;
 mod piece;
+#[cfg(feature = "swarm")]
+pub mod swarm;
 
 pub use bundle::{BundleError, bundle_files};
 pub use content::{Content, Directory};
@@ -43,7 +47,7 @@ pub use hash::{ContentHashes, FileHashes, HashError, hash};
 pub use infohash::{InfohashV1, InfohashV2};
 pub use magnet::{Magnet, MagnetError};
 pub use metainfo::{
-    BuildError, LinkError, MAX_METAINFO_BYTES, Metainfo, MetainfoError, Options, Tracker, Visibility, WebSeed,
+    BuildError, LinkError, MAX_METAINFO_BYTES, Metadata, Metainfo, MetainfoError, Options, Tracker, Visibility, WebSeed,
 };
 pub use path::{ContentPath, ContentPathError, MAX_COMPONENT_BYTES, MAX_COMPONENTS};
 pub use piece::{BLOCK_BYTES, PieceLength, PieceLengthError};

@@ -1,9 +1,13 @@
 //! `.torrent`: what is in it, made from hashed files.
 
 mod link;
+mod metadata;
 mod parse;
 
 pub use link::{LinkError, Tracker, WebSeed};
+pub use metadata::Metadata;
+#[cfg(feature = "swarm")]
+pub(crate) use parse::LIMITS;
 pub use parse::{MAX_METAINFO_BYTES, MetainfoError};
 
 use std::iter::Peekable;
@@ -72,10 +76,9 @@ pub enum BuildError {
 /// A hybrid torrent of a directory: readable by clients of BEP 3 and of BEP 52. Spec `bundle-metainfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metainfo {
-    info: Info,
+    metadata: Metadata,
     trackers: Vec<Tracker>,
     web_seeds: Vec<WebSeed>,
-    infohashes: (InfohashV1, InfohashV2),
     encoded: Vec<u8>,
 }
 
@@ -110,38 +113,43 @@ impl Metainfo {
         }
         let Options { visibility, source, trackers, web_seeds } = options;
         let info = Info { name: name.to_owned(), files, piece_length, hashes, visibility, source };
-        let (encoded, infohashes) = info.encode(&trackers, &web_seeds)?;
-        Ok(Self { info, trackers, web_seeds, infohashes, encoded })
+        let (encoded, metadata) = info.encode(&trackers, &web_seeds)?;
+        Ok(Self { metadata: Metadata::new(info, metadata), trackers, web_seeds, encoded })
+    }
+
+    /// The part that the infohashes cover, without the nodes of pieces.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
     }
 
     /// Name of the directory.
     pub fn name(&self) -> &str {
-        &self.info.name
+        self.metadata.name()
     }
 
     /// The files.
     pub fn files(&self) -> &FileList {
-        &self.info.files
+        self.metadata.files()
     }
 
     /// Hashes of the files and pieces.
     pub fn hashes(&self) -> &ContentHashes {
-        &self.info.hashes
+        &self.metadata.info.hashes
     }
 
     /// Length of the pieces.
     pub fn piece_length(&self) -> PieceLength {
-        self.info.piece_length
+        self.metadata.piece_length()
     }
 
     /// Whether only the trackers may be asked for peers.
     pub fn visibility(&self) -> Visibility {
-        self.info.visibility
+        self.metadata.visibility()
     }
 
     /// Where the torrent says that it comes from.
     pub fn source(&self) -> Option<&str> {
-        self.info.source.as_deref()
+        self.metadata.source()
     }
 
     /// Trackers.
@@ -156,12 +164,12 @@ impl Metainfo {
 
     /// The name that clients of BEP 3 know.
     pub fn infohash_v1(&self) -> InfohashV1 {
-        self.infohashes.0
+        self.metadata.infohash_v1()
     }
 
     /// The name that clients of BEP 52 know.
     pub fn infohash_v2(&self) -> InfohashV2 {
-        self.infohashes.1
+        self.metadata.infohash_v2()
     }
 
     /// The bytes of the `.torrent` file.
@@ -179,7 +187,7 @@ impl Metainfo {
         Magnet {
             v1: self.infohash_v1(),
             v2: Some(self.infohash_v2()),
-            name: Some(self.info.name.clone()),
+            name: Some(self.name().to_owned()),
             trackers: self.trackers.clone(),
             web_seeds: self.web_seeds.clone(),
             peers: Vec::new(),
@@ -195,12 +203,8 @@ fn check_only_file(name: &str, files: &FileList) -> Result<(), BuildError> {
 }
 
 impl Info {
-    /// The whole file, and its infohashes.
-    fn encode(
-        &self,
-        trackers: &[Tracker],
-        web_seeds: &[WebSeed],
-    ) -> Result<(Vec<u8>, (InfohashV1, InfohashV2)), FilesError> {
+    /// The whole file, and the info dictionary in it.
+    fn encode(&self, trackers: &[Tracker], web_seeds: &[WebSeed]) -> Result<(Vec<u8>, Vec<u8>), FilesError> {
         let layout = self.files.layout(self.piece_length)?;
         let pad_names: Vec<String> = layout.files.iter().map(|placed| placed.pad.to_string()).collect();
         let mut listed = Vec::new();
@@ -228,7 +232,7 @@ impl Info {
             info.push((b"source", text(source)));
         }
         let info = Value::Dict(info.into_iter().collect());
-        let infohashes = infohashes(&info);
+        let metadata = encode(&info);
         let layers: Vec<(&[u8], Vec<u8>)> = self.hashes.files.iter().filter_map(layer).collect();
         let layers = layers.iter().map(|(root, layer)| (*root, Value::Bytes(layer))).collect();
         let mut all =
@@ -242,14 +246,8 @@ impl Info {
         if !web_seeds.is_empty() {
             all.push((b"url-list", Value::List(web_seeds.iter().map(|seed| text(seed.as_str())).collect())));
         }
-        Ok((encode(&Value::Dict(all.into_iter().collect())), infohashes))
+        Ok((encode(&Value::Dict(all.into_iter().collect())), metadata))
     }
-}
-
-/// Of an info dictionary; for one that was read, the encoding is what was read.
-fn infohashes(info: &Value<'_>) -> (InfohashV1, InfohashV2) {
-    let bytes = encode(info);
-    (InfohashV1::of(&bytes), InfohashV2::of(&bytes))
 }
 
 /// The nodes of a file's pieces under its root; none if its root is all there is.

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use ledger::Digest;
 
-use super::{Info, LinkError, Metainfo, Tracker, Visibility, WebSeed, infohashes};
-use crate::bencode::{BencodeError, Dict, Limits, Value, decode};
+use super::{Info, LinkError, Metadata, Metainfo, Tracker, Visibility, WebSeed};
+use crate::bencode::{BencodeError, Dict, Limits, Value, decode, encode};
 use crate::files::{FileEntry, FileList, FilesError};
 use crate::hash::{ContentHashes, FileHashes};
 use crate::merkle;
@@ -17,7 +17,7 @@ use crate::piece::{PieceLength, PieceLengthError};
 pub const MAX_METAINFO_BYTES: usize = 256 << 20;
 
 /// A file of 2^20 files has about 14 values each.
-const LIMITS: Limits = Limits { bytes: MAX_METAINFO_BYTES, depth: MAX_COMPONENTS + 8, values: 1 << 24 };
+pub(crate) const LIMITS: Limits = Limits { bytes: MAX_METAINFO_BYTES, depth: MAX_COMPONENTS + 8, values: 1 << 24 };
 
 /// Keys by which some clients find other names than the ones that were checked.
 const OTHER_NAMES: [&str; 2] = ["name.utf-8", "path.utf-8"];
@@ -200,18 +200,30 @@ impl Metainfo {
         let document = decode(bytes, LIMITS)?;
         let top = as_dict("the file", &document)?;
         let info_value = top.get(b"info").ok_or(MetainfoError::Missing { key: "info" })?;
-        let info = info(as_dict("info", info_value)?, top)?;
+        let info = info(as_dict("info", info_value)?, Some(top))?;
         Ok(Self {
-            info,
+            // Canonical, so this is what was read.
+            metadata: Metadata::new(info, encode(info_value)),
             trackers: trackers(top)?,
             web_seeds: web_seeds(top)?,
-            infohashes: infohashes(info_value),
             encoded: bytes.to_vec(),
         })
     }
 }
 
-fn info(info: &Dict<'_>, top: &Dict<'_>) -> Result<Info, MetainfoError> {
+impl Metadata {
+    /// Reads an info dictionary that a peer sent, as strictly as a `.torrent` file.
+    ///
+    /// **Errors**: every [`MetainfoError`] but those about piece layers and links.
+    pub fn parse(bytes: &[u8]) -> Result<Self, MetainfoError> {
+        let document = decode(bytes, LIMITS)?;
+        let info = info(as_dict("info", &document)?, None)?;
+        Ok(Self::new(info, bytes.to_vec()))
+    }
+}
+
+/// `top` is the file, which has the piece layers; none if they are not known.
+fn info(info: &Dict<'_>, top: Option<&Dict<'_>>) -> Result<Info, MetainfoError> {
     refuse_second_names(info)?;
     let name = text("name", get(info, "name")?)?;
     ContentPath::new(&[name])?;
@@ -241,7 +253,10 @@ fn info(info: &Dict<'_>, top: &Dict<'_>) -> Result<Info, MetainfoError> {
         return Err(MetainfoError::Pieces { expected, got: pieces.len() as u64 });
     }
     // Trees are read in the order of their keys, which is the order of the list.
-    let hashes = layers(&found, piece_length, top)?;
+    let hashes = match top {
+        Some(top) => layers(&found, piece_length, top)?,
+        None => found.iter().map(|(_, root)| FileHashes { root: *root, layer: Vec::new() }).collect(),
+    };
     check_listed(listed, &files, piece_length)?;
     let private = info.get(b"private").map(|value| as_int("private", value)).transpose()?;
     Ok(Info {

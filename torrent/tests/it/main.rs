@@ -7,4 +7,5 @@ mod hashes;
 mod hostile;
 mod magnet;
 mod support;
+mod swarm;
 mod transfers;

@@ -1,12 +1,13 @@
-//! Content that moves between clients of others by our `.torrent`, over loopback: the bytes that arrive are the same.
-//!
-//! libtorrent seeds the directory as it is, without padding files, and aria2 fetches it by v1.
+//! Real transfers with other clients over the loopback interface: they fetch what we seed, we fetch what they seed, and
+//! aria2 fetches what libtorrent seeds.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use torrent::swarm::{Discovery, Fetch, Swarm, SwarmOptions, TrackerOptions, TrackerServer};
 use torrent::{Metainfo, Options, Tracker};
 
 use crate::clients::client;
@@ -14,6 +15,12 @@ use crate::support::{Memory, everything, piece};
 
 /// A tracker, and libtorrent behind it.
 const SWARM: &str = include_str!("libtorrent_swarm.py");
+
+/// libtorrent alone.
+const PEER: &str = include_str!("libtorrent_peer.py");
+
+/// Any free port of the loopback interface.
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// How long a transfer of a megabyte may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,13 +37,13 @@ impl Drop for Running {
 }
 
 /// The torrent's directory, filled, and libtorrent seeding it; the torrent's file names the swarm's tracker.
-struct Swarm {
+struct Theirs {
     scratch: tempfile::TempDir,
     content: Memory,
     _seed: Running,
 }
 
-impl Swarm {
+impl Theirs {
     fn new() -> Self {
         let (scratch, content) = (tempfile::tempdir().expect("scratch space"), everything());
         let torrent = |options| content.torrent("run", piece(14), options).as_bytes().to_vec();
@@ -64,27 +71,200 @@ impl Swarm {
 
     /// Runs a client until every file is in `fetched/run` as it should be.
     fn fetch(&self, command: &mut Command) {
-        let started = Instant::now();
-        let _client = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the client runs"));
-        let missing = || {
-            let is_there = |path: &Path, bytes: &Vec<u8>| std::fs::read(path).is_ok_and(|found| found == *bytes);
-            let fetched = self.scratch.path().join("fetched/run");
-            self.content.0.iter().find(|(path, bytes)| !is_there(&path.below(&fetched), bytes)).map(|(path, _)| path)
-        };
-        while let Some(path) = missing() {
-            assert!(started.elapsed() < PATIENCE, "{path} did not arrive");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let _client = run(command);
+        wait_for(&self.content, &self.scratch.path().join("fetched/run"));
+    }
+}
+
+/// Starts a client whose output does not matter.
+fn run(command: &mut Command) -> Running {
+    Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the client runs"))
+}
+
+/// Waits until every file is in `dir` as it should be.
+fn wait_for(content: &Memory, dir: &Path) {
+    let started = Instant::now();
+    let is_there = |path: &Path, bytes: &Vec<u8>| std::fs::read(path).is_ok_and(|found| found == *bytes);
+    let missing = || content.0.iter().find(|(path, bytes)| !is_there(&path.below(dir), bytes)).map(|(path, _)| path);
+    while let Some(path) = missing() {
+        assert!(started.elapsed() < PATIENCE, "{path} did not arrive");
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
 #[test]
 fn aria2_fetches_what_libtorrent_seeds() {
-    let swarm = Swarm::new();
+    let swarm = Theirs::new();
     let path = |name: &str| swarm.scratch.path().join(name);
     let mut aria2 = client("aria2c");
     aria2.args(["--no-conf", "--interface=127.0.0.1", "--disable-ipv6", "--enable-dht=false", "--enable-dht6=false"]);
     aria2.args(["--bt-enable-lpd=false", "--enable-peer-exchange=false", "--listen-port=20000-30000", "--seed-time=0"]);
     aria2.args(["--bt-tracker-interval=1", "--file-allocation=none"]);
     swarm.fetch(aria2.arg("--dir").args([path("fetched"), path("it.torrent")]));
+}
+
+/// aria2 on the loopback interface, with nothing but the torrent's tracker.
+fn aria2(port: u16, dir: &Path) -> Command {
+    let mut aria2 = client("aria2c");
+    aria2.args(["--no-conf", "--interface=127.0.0.1", "--disable-ipv6", "--enable-dht=false", "--enable-dht6=false"]);
+    aria2.args(["--bt-enable-lpd=false", "--enable-peer-exchange=false", "--file-allocation=none"]);
+    aria2.arg(format!("--listen-port={port}")).arg("--dir").arg(dir);
+    aria2
+}
+
+/// Transmission likewise. `config` is a directory of its own.
+fn transmission(port: u16, dir: &Path, config: &Path) -> Command {
+    std::fs::create_dir_all(config).expect("scratch space");
+    let settings = serde_json::json!({
+        "bind-address-ipv4": "127.0.0.1", "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false,
+        "utp-enabled": false, "port-forwarding-enabled": false, "rpc-enabled": false,
+    });
+    std::fs::write(config.join("settings.json"), settings.to_string()).expect("scratch space");
+    let mut transmission = client("transmission-cli");
+    transmission.args(["-et", "-M", "-p", &port.to_string(), "-g"]).arg(config).arg("-w").arg(dir);
+    transmission
+}
+
+/// libtorrent likewise, told of `peers`; returns where it listens.
+fn libtorrent(torrent: &Path, dir: &Path, peers: &[SocketAddr]) -> (Running, SocketAddr) {
+    let mut command = client("libtorrent-python");
+    command.args(["-c", PEER]).args([torrent, dir]).args(peers.iter().map(|peer| peer.port().to_string()));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("libtorrent runs");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("an answer");
+    let ports: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    let port = ports["listen"].as_u64().and_then(|port| port.try_into().ok()).expect("a port");
+    (Running(child), (Ipv4Addr::LOCALHOST, port).into())
+}
+
+/// A port that was free just now.
+fn free_port() -> u16 {
+    TcpListener::bind(LOOPBACK).and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// A torrent that names our tracker, which knows it; its files are nowhere yet.
+struct Ours {
+    scratch: tempfile::TempDir,
+    content: Memory,
+    torrent: Metainfo,
+    file: PathBuf,
+    _tracker: TrackerServer,
+}
+
+impl Ours {
+    async fn new() -> Self {
+        let (scratch, content) = (tempfile::tempdir().expect("scratch space"), everything());
+        let interval = Duration::from_secs(1);
+        let token = Some("a-secret-of-ours".parse().expect("a token"));
+        let tracker = TrackerServer::start(TrackerOptions { listen: LOOPBACK, token, interval }).await;
+        let tracker = tracker.expect("a free port");
+        let trackers = vec![tracker.url().parse::<Tracker>().expect("an address")];
+        let torrent = content.torrent("run", piece(14), Options { trackers, ..Options::default() });
+        tracker.add(torrent.infohash_v1());
+        let file = scratch.path().join("it.torrent");
+        std::fs::write(&file, torrent.as_bytes()).expect("scratch space");
+        Self { scratch, content, torrent, file, _tracker: tracker }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// The directory of a client that knows no padding: it takes it for files.
+    fn fill_padded(&self) -> PathBuf {
+        let dir = self.path("theirs");
+        self.content.write_to(&dir.join("run"));
+        let pads = dir.join("run/.pad");
+        std::fs::create_dir_all(&pads).expect("scratch space");
+        for bytes in self.content.0.values() {
+            let pad = bytes.len().next_multiple_of(1 << 14) - bytes.len();
+            std::fs::write(pads.join(pad.to_string()), vec![0; pad]).expect("scratch space");
+        }
+        dir
+    }
+
+    /// Seeds with our engine until the client has everything.
+    async fn is_fetched_by(self, client: impl FnOnce(&Self, SocketAddr) -> Running) {
+        let dir = self.path("ours");
+        self.content.write_to(&dir);
+        let discovery = [Discovery::Trackers].into();
+        let swarm = Swarm::start(SwarmOptions { listen: Some(LOOPBACK), discovery, ..SwarmOptions::default() });
+        let swarm = swarm.await.expect("a free port");
+        swarm.seed(&self.torrent, &dir, &[]).await.expect("everything is there");
+        let client = client(&self, swarm.listen_addr().expect("it listens"));
+        let waited = tokio::task::spawn_blocking(move || wait_for(&self.content, &self.path("theirs/run")));
+        waited.await.expect("it arrived");
+        drop(client);
+    }
+
+    /// Fetches with our engine from a client that listens at `peer`.
+    async fn fetch_from(&self, peer: SocketAddr) {
+        let started = Instant::now();
+        // The client opens its port when it is ready to.
+        while tokio::net::TcpStream::connect(peer).await.is_err() {
+            assert!(started.elapsed() < PATIENCE, "nothing listens at {peer}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let swarm = Swarm::start(SwarmOptions::default()).await.expect("an engine");
+        let dir = self.path("ours");
+        let fetch = Fetch {
+            metadata: self.torrent.metadata(),
+            dir: &dir,
+            peers: &[peer],
+            trackers: &[],
+            only: None,
+            stall: PATIENCE,
+        };
+        swarm.fetch(&fetch, &|_| ()).await.expect("it arrives");
+        wait_for(&self.content, &dir);
+        assert!(!dir.join(".pad").exists(), "padding is not written");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aria2_fetches_what_we_seed() {
+    let client = |ours: &Ours, _| run(aria2(free_port(), &ours.path("theirs")).arg("--seed-time=0").arg(&ours.file));
+    Ours::new().await.is_fetched_by(client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transmission_fetches_what_we_seed() {
+    let client = |ours: &Ours, _| {
+        std::fs::create_dir(ours.path("theirs")).expect("scratch space");
+        run(transmission(free_port(), &ours.path("theirs"), &ours.path("config")).arg(&ours.file))
+    };
+    Ours::new().await.is_fetched_by(client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn libtorrent_fetches_what_we_seed() {
+    let client = |ours: &Ours, seed| libtorrent(&ours.file, &ours.path("theirs"), &[seed]).0;
+    Ours::new().await.is_fetched_by(client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn we_fetch_what_aria2_seeds() {
+    let ours = Ours::new().await;
+    let port = free_port();
+    let mut seed = aria2(port, &ours.fill_padded());
+    let _seed = run(seed.args(["--check-integrity=true", "--seed-ratio=0.0"]).arg(&ours.file));
+    ours.fetch_from((Ipv4Addr::LOCALHOST, port).into()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn we_fetch_what_transmission_seeds() {
+    let ours = Ours::new().await;
+    let port = free_port();
+    let mut seed = transmission(port, &ours.fill_padded(), &ours.path("config"));
+    let _seed = run(seed.arg("-v").arg(&ours.file));
+    ours.fetch_from((Ipv4Addr::LOCALHOST, port).into()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn we_fetch_what_libtorrent_seeds() {
+    let ours = Ours::new().await;
+    // It knows padding, so it seeds a directory as it is.
+    ours.content.write_to(&ours.path("theirs/run"));
+    let (_seed, peer) = libtorrent(&ours.file, &ours.path("theirs"), &[]);
+    ours.fetch_from(peer).await;
 }
