@@ -16,7 +16,7 @@ use rand::{SeedableRng, rngs::StdRng};
 #[allow(dead_code, reason = "the tests use all of it")]
 #[path = "../tests/it/support.rs"]
 mod support;
-#[path = "../../circuits/examples/usage/mod.rs"]
+#[path = "../../circuits/examples/support/usage.rs"]
 mod usage;
 
 /// k of the epoch circuit of the demo.

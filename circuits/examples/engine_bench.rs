@@ -19,6 +19,7 @@ use halo2_proofs::halo2curves::bn256::Fr;
 use ledger::{Hyper, Rule};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
+#[path = "support/usage.rs"]
 mod usage;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;

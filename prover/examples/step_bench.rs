@@ -21,7 +21,7 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
-#[path = "../../circuits/examples/usage/mod.rs"]
+#[path = "../../circuits/examples/support/usage.rs"]
 mod usage;
 
 type Failure = Box<dyn std::error::Error>;
