@@ -1,6 +1,8 @@
 //! Many independent additions of affine points with one field inversion (Montgomery's trick): about six multiplications
 //! each instead of the eleven of a mixed Jacobian addition.
 
+#[cfg(target_arch = "x86_64")]
+use crate::ifma::{Ifma, PointAdder};
 use halo2_proofs::halo2curves::{
     bn256::{Fq, G1Affine},
     ff::Field,
@@ -11,11 +13,58 @@ use halo2_proofs::halo2curves::{
 const LANES: usize = 4;
 
 /// Pairs that one inversion is shared by: enough to make it cheap, few enough to stay in the second-level cache.
-pub(crate) const BATCH: usize = 1024;
+const BATCH: usize = 1024;
 
-/// Working space kept between calls.
+/// Set in an index of a point when the point is to be subtracted.
+pub(crate) const NEGATIVE: u32 = 1 << 31;
+
+/// The point that an index stands for.
+///
+/// # Panics
+/// If the table is shorter.
+pub(crate) fn term(table: &[G1Affine], index: u32) -> G1Affine {
+    let G1Affine { x, y } = table[(index & !NEGATIVE) as usize];
+    // Signs are as good as random: no branch. The negative of the identity is itself.
+    G1Affine { x, y: [y, -y][(index >> 31) as usize] }
+}
+
+/// Adds points by their indices in a table.
 #[derive(Default)]
 pub(crate) struct BatchAdder {
+    #[cfg(target_arch = "x86_64")]
+    eights: PointAdder,
+    one_by_one: OneByOne,
+}
+
+impl BatchAdder {
+    /// Puts the sum of each pair of indices into its place of `out`. Equal, opposite and neutral points are allowed.
+    ///
+    /// # Panics
+    /// If the table or `out` is shorter than an index or place says, or there are not as many places as pairs.
+    pub(crate) fn add(&mut self, table: &[G1Affine], pairs: &[[u32; 2]], out: &mut [G1Affine], places: &[u32]) {
+        assert_eq!(pairs.len(), places.len(), "a place for each pair");
+        #[cfg(target_arch = "x86_64")]
+        if let Some(shown) = Ifma::detect() {
+            for (pairs, places) in pairs.chunks(PointAdder::BATCH).zip(places.chunks(PointAdder::BATCH)) {
+                self.eights.add(shown, table, pairs, out, places);
+            }
+            return;
+        }
+        for (pairs, places) in pairs.chunks(BATCH).zip(places.chunks(BATCH)) {
+            self.one_by_one.pairs.clear();
+            self.one_by_one.pairs.extend(pairs.iter().map(|pair| pair.map(|index| term(table, index))));
+            self.one_by_one.add();
+            for (place, [sum, _]) in places.iter().zip(&self.one_by_one.pairs) {
+                out[*place as usize] = *sum;
+            }
+        }
+    }
+}
+
+/// The portable adder with its working space.
+#[derive(Default)]
+struct OneByOne {
+    pairs: Vec<[G1Affine; 2]>,
     denominators: Vec<Fq>,
     prefixes: Vec<Fq>,
 }
@@ -59,17 +108,14 @@ fn sum(p: &G1Affine, q: &G1Affine, inverse: Fq) -> G1Affine {
     G1Affine { x, y: slope * (p.x - x) - p.y }
 }
 
-impl BatchAdder {
-    /// Replaces the first point of every pair by the pair's sum. Equal, opposite and neutral points are allowed.
-    pub(crate) fn add(&mut self, pairs: &mut [(G1Affine, G1Affine)]) {
-        if pairs.is_empty() {
-            return;
-        }
+impl OneByOne {
+    /// Replaces the first point of every pair by the pair's sum.
+    fn add(&mut self) {
         self.denominators.clear();
         self.prefixes.clear();
         let mut products = [Fq::ONE; LANES];
-        for chunk in pairs.chunks(LANES) {
-            for ((p, q), product) in chunk.iter().zip(&mut products) {
+        for chunk in self.pairs.chunks(LANES) {
+            for ([p, q], product) in chunk.iter().zip(&mut products) {
                 let d = denominator(p, q);
                 self.prefixes.push(*product);
                 self.denominators.push(d);
@@ -79,9 +125,9 @@ impl BatchAdder {
         let mut inverses = invert(products);
         let prefixes = self.prefixes.chunks(LANES).rev();
         let denominators = self.denominators.chunks(LANES).rev();
-        for ((chunk, prefixes), denominators) in pairs.chunks_mut(LANES).rev().zip(prefixes).zip(denominators) {
+        for ((chunk, prefixes), denominators) in self.pairs.chunks_mut(LANES).rev().zip(prefixes).zip(denominators) {
             for (((pair, prefix), d), inverse) in chunk.iter_mut().zip(prefixes).zip(denominators).zip(&mut inverses) {
-                pair.0 = sum(&pair.0, &pair.1, *inverse * prefix);
+                pair[0] = sum(&pair[0], &pair[1], *inverse * prefix);
                 *inverse *= d;
             }
         }
@@ -89,8 +135,8 @@ impl BatchAdder {
 }
 
 /// Inverses of non-zero elements.
-fn invert(elements: [Fq; LANES]) -> [Fq; LANES] {
-    let mut prefixes = [Fq::ONE; LANES];
+pub(crate) fn invert<const N: usize>(elements: [Fq; N]) -> [Fq; N] {
+    let mut prefixes = [Fq::ONE; N];
     let mut product = Fq::ONE;
     for (prefix, e) in prefixes.iter_mut().zip(&elements) {
         *prefix = product;

@@ -45,7 +45,8 @@ impl Twiddles {
         Self(levels)
     }
 
-    fn level(&self, values: usize) -> &[Fr] {
+    /// The factors of the level that makes blocks of so many values.
+    pub(crate) fn level(&self, values: usize) -> &[Fr] {
         &self.0[values.trailing_zeros() as usize - 1]
     }
 }
@@ -109,7 +110,11 @@ impl Domain {
     /// If `values` has another length than the domain.
     pub fn to_coefficients(&self, values: &mut [Fr]) {
         assert_eq!(values.len(), self.n());
-        frequency(values, &self.inverse, self.n_inv);
+        #[cfg(target_arch = "x86_64")]
+        if let Some(kernel) = crate::ifma::Ifma::detect().filter(|_| suits::<crate::ifma::Ifma>(values)) {
+            return frequency(kernel, values, &self.inverse, self.n_inv);
+        }
+        frequency(Portable, values, &self.inverse, self.n_inv);
     }
 
     /// Coefficients in bit-reversed order, in place, to values over a coset.
@@ -118,7 +123,11 @@ impl Domain {
     /// If `coefficients` has another length than the domain.
     pub fn to_values(&self, coset: &Coset, coefficients: &mut [Fr]) {
         assert_eq!(coefficients.len(), self.n());
-        time(coefficients, &coset.twiddles);
+        #[cfg(target_arch = "x86_64")]
+        if let Some(kernel) = crate::ifma::Ifma::detect().filter(|_| suits::<crate::ifma::Ifma>(coefficients)) {
+            return time(kernel, coefficients, &coset.twiddles, true);
+        }
+        time(Portable, coefficients, &coset.twiddles, true);
     }
 }
 
@@ -153,6 +162,86 @@ pub fn bit_reverse(values: &[Fr]) -> Vec<Fr> {
         .collect()
 }
 
+/// Passes over parts of a transform. Elements may be left unreduced between passes of the same kernel.
+pub(crate) trait Butterflies: Copy + Send + Sync {
+    /// Fewest elements of a transform.
+    const SMALLEST: usize;
+
+    /// Decimation in time of at most [`CACHED`] elements. What is `last` leaves them reduced.
+    fn time_leaf(self, a: &mut [Fr], w: &Twiddles, last: bool);
+
+    /// Decimation in frequency of at most [`CACHED`] elements, which are reduced and multiplied with `scale` at the end.
+    fn frequency_leaf(self, a: &mut [Fr], w: &Twiddles, scale: Fr);
+
+    /// The two outer levels of decimation in time, over parts of the quarters.
+    fn time_pass(self, quads: Quads<'_>, last: bool);
+
+    /// The two outer levels of decimation in frequency, over parts of the quarters.
+    fn frequency_pass(self, quads: Quads<'_>);
+}
+
+fn suits<K: Butterflies>(a: &[Fr]) -> bool {
+    a.len() >= K::SMALLEST
+}
+
+/// One element at a time, always reduced; runs everywhere.
+#[derive(Clone, Copy)]
+struct Portable;
+
+impl Butterflies for Portable {
+    const SMALLEST: usize = 1;
+
+    fn time_leaf(self, a: &mut [Fr], w: &Twiddles, _: bool) {
+        let n = a.len();
+        let mut m = 2;
+        while m <= n {
+            let w = w.level(m);
+            for block in a.chunks_exact_mut(m) {
+                let (lo, hi) = block.split_at_mut(m / 2);
+                for ((a, b), w) in lo.iter_mut().zip(hi).zip(w) {
+                    merge(a, b, w);
+                }
+            }
+            m *= 2;
+        }
+    }
+
+    fn frequency_leaf(self, a: &mut [Fr], w: &Twiddles, scale: Fr) {
+        let mut m = a.len();
+        while m >= 2 {
+            let w = w.level(m);
+            for block in a.chunks_exact_mut(m) {
+                let (lo, hi) = block.split_at_mut(m / 2);
+                for ((a, b), w) in lo.iter_mut().zip(hi).zip(w) {
+                    split(a, b, w);
+                }
+            }
+            m /= 2;
+        }
+        for x in a {
+            *x *= scale;
+        }
+    }
+
+    fn time_pass(self, quads: Quads<'_>, _: bool) {
+        for_each_quad(quads, |[a, b, c, d], [inner, outer, outer_odd]| {
+            merge(a, b, inner);
+            merge(c, d, inner);
+            merge(a, c, outer);
+            merge(b, d, outer_odd);
+        });
+    }
+
+    fn frequency_pass(self, quads: Quads<'_>) {
+        for_each_quad(quads, |[a, b, c, d], [inner, outer, outer_odd]| {
+            split(a, c, outer);
+            split(b, d, outer_odd);
+            split(a, b, inner);
+            split(c, d, inner);
+        });
+    }
+}
+
 /// One butterfly of decimation in time.
 #[inline(always)]
 fn merge(a: &mut Fr, b: &mut Fr, w: &Fr) {
@@ -169,63 +258,32 @@ fn split(a: &mut Fr, b: &mut Fr, w: &Fr) {
     *b = t * w;
 }
 
-/// Decimation in time: bit-reversed order in, natural order out.
-fn time(a: &mut [Fr], w: &Twiddles) {
-    let n = a.len();
-    if n <= CACHED {
-        let mut m = 2;
-        while m <= n {
-            let w = w.level(m);
-            for block in a.chunks_exact_mut(m) {
-                let (lo, hi) = block.split_at_mut(m / 2);
-                for ((a, b), w) in lo.iter_mut().zip(hi).zip(w) {
-                    merge(a, b, w);
-                }
-            }
-            m *= 2;
-        }
-        return;
+/// Runs `f` on the four elements at the same place of each quarter, with the three factors of that place.
+#[inline(always)]
+fn for_each_quad((((a, b), (c, d)), (inner, (outer, outer_odd))): Quads<'_>, f: impl Fn([&mut Fr; 4], [&Fr; 3])) {
+    for (((a, b), (c, d)), (inner, (outer, outer_odd))) in
+        a.iter_mut().zip(b).zip(c.iter_mut().zip(d)).zip(inner.iter().zip(outer.iter().zip(outer_odd)))
+    {
+        f([a, b, c, d], [inner, outer, outer_odd]);
     }
-    quarters(a, |quarter| time(quarter, w));
-    let (inner, outer) = (w.level(n / 2), w.level(n));
-    let (outer, outer_odd) = outer.split_at(n / 4);
-    pass(a, inner, outer, outer_odd, |[a, b, c, d], [inner, outer, outer_odd]| {
-        merge(a, b, inner);
-        merge(c, d, inner);
-        merge(a, c, outer);
-        merge(b, d, outer_odd);
-    });
+}
+
+/// Decimation in time: bit-reversed order in, natural order out; reduced at the `last` level.
+fn time(kernel: impl Butterflies, a: &mut [Fr], w: &Twiddles, last: bool) {
+    if a.len() <= CACHED {
+        return kernel.time_leaf(a, w, last);
+    }
+    quarters(a, |quarter| time(kernel, quarter, w, false));
+    pass(a, w, |quads| kernel.time_pass(quads, last));
 }
 
 /// Decimation in frequency: natural order in, bit-reversed order out, everything times `scale`.
-fn frequency(a: &mut [Fr], w: &Twiddles, scale: Fr) {
-    let n = a.len();
-    if n <= CACHED {
-        let mut m = n;
-        while m >= 2 {
-            let w = w.level(m);
-            for block in a.chunks_exact_mut(m) {
-                let (lo, hi) = block.split_at_mut(m / 2);
-                for ((a, b), w) in lo.iter_mut().zip(hi).zip(w) {
-                    split(a, b, w);
-                }
-            }
-            m /= 2;
-        }
-        for x in a {
-            *x *= scale;
-        }
-        return;
+fn frequency(kernel: impl Butterflies, a: &mut [Fr], w: &Twiddles, scale: Fr) {
+    if a.len() <= CACHED {
+        return kernel.frequency_leaf(a, w, scale);
     }
-    let (inner, outer) = (w.level(n / 2), w.level(n));
-    let (outer, outer_odd) = outer.split_at(n / 4);
-    pass(a, inner, outer, outer_odd, |[a, b, c, d], [inner, outer, outer_odd]| {
-        split(a, c, outer);
-        split(b, d, outer_odd);
-        split(a, b, inner);
-        split(c, d, inner);
-    });
-    quarters(a, |quarter| frequency(quarter, w, scale));
+    pass(a, w, |quads| kernel.frequency_pass(quads));
+    quarters(a, |quarter| frequency(kernel, quarter, w, scale));
 }
 
 /// Runs `f` on each quarter, on several threads if they are large.
@@ -238,27 +296,29 @@ fn quarters(a: &mut [Fr], f: impl Fn(&mut [Fr]) + Send + Sync) {
     }
 }
 
-/// Runs `f` on the four elements at the same place of each quarter, with the three factors of that place.
-fn pass(a: &mut [Fr], inner: &[Fr], outer: &[Fr], outer_odd: &[Fr], f: impl Fn([&mut Fr; 4], [&Fr; 3]) + Send + Sync) {
-    let quarter = a.len() / 4;
-    let (ab, cd) = a.split_at_mut(2 * quarter);
-    let ((a, b), (c, d)) = (ab.split_at_mut(quarter), cd.split_at_mut(quarter));
-    let run = |(((a, b), (c, d)), (inner, (outer, outer_odd))): Quads<'_>| {
-        for (((a, b), (c, d)), (inner, (outer, outer_odd))) in
-            a.iter_mut().zip(b).zip(c.iter_mut().zip(d)).zip(inner.iter().zip(outer.iter().zip(outer_odd)))
-        {
-            f([a, b, c, d], [inner, outer, outer_odd]);
-        }
-    };
+/// Quarters of a block, with the factors of its two outer levels.
+pub(crate) fn quads<'a>(block: &'a mut [Fr], w: &'a Twiddles) -> Quads<'a> {
+    let n = block.len();
+    let (ab, cd) = block.split_at_mut(n / 2);
+    ((ab.split_at_mut(n / 4), cd.split_at_mut(n / 4)), (w.level(n / 2), w.level(n).split_at(n / 4)))
+}
+
+/// Runs `f` on the quarters of a block, in parts on several threads if they are large.
+fn pass(block: &mut [Fr], w: &Twiddles, f: impl Fn(Quads<'_>) + Send + Sync) {
+    let quarter = block.len() / 4;
+    let quads = quads(block, w);
     if quarter < SERIAL {
-        return run((((a, b), (c, d)), (inner, (outer, outer_odd))));
+        return f(quads);
     }
+    let (((a, b), (c, d)), (inner, (outer, outer_odd))) = quads;
     let chunk = SERIAL / 4;
     let values = (a.par_chunks_mut(chunk).zip(b.par_chunks_mut(chunk)))
         .zip(c.par_chunks_mut(chunk).zip(d.par_chunks_mut(chunk)));
     let factors = inner.par_chunks(chunk).zip(outer.par_chunks(chunk).zip(outer_odd.par_chunks(chunk)));
-    values.zip(factors).for_each(run);
+    values.zip(factors).for_each(f);
 }
 
 type Pair<'a> = (&'a mut [Fr], &'a mut [Fr]);
-type Quads<'a> = ((Pair<'a>, Pair<'a>), (&'a [Fr], (&'a [Fr], &'a [Fr])));
+
+/// Parts of the four quarters of a block, and the factors of the inner level, of the outer level's first half and second.
+pub(crate) type Quads<'a> = ((Pair<'a>, Pair<'a>), (&'a [Fr], (&'a [Fr], &'a [Fr])));

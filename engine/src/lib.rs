@@ -18,6 +18,7 @@
 //! | `poly` | evaluation, linear combination, division |
 //! | [`fft`] | values and coefficients |
 //! | [`msm`], `batch_affine` | commitments |
+//! | `ifma` | eight elements at a time, where the processor can |
 //! | [`bases`] | bases out of halo2's parameters |
 //! | `error` | the refusals |
 
@@ -30,6 +31,8 @@ mod batch_affine;
 mod constraints;
 mod error;
 mod grand_product;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
 mod key;
 mod lookup;
 mod opening;

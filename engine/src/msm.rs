@@ -7,7 +7,7 @@
 //!
 //! Source: Pippenger (1976); Booth (1951) for the digits; Montgomery (1987) for the shared inversions.
 
-use std::ops::Range;
+use std::{mem, ops::Range};
 
 use halo2_proofs::halo2curves::{
     bn256::{Fr, G1, G1Affine},
@@ -16,7 +16,7 @@ use halo2_proofs::halo2curves::{
 };
 use rayon::prelude::*;
 
-use crate::batch_affine::{BATCH, BatchAdder};
+use crate::batch_affine::{BatchAdder, NEGATIVE, term};
 
 /// Most bits of the magnitudes of each class.
 const CLASSES: [usize; 4] = [16, 32, 64, 254];
@@ -26,9 +26,6 @@ const FEW: usize = 24;
 const CHUNK: usize = 1 << 18;
 /// Largest digit in bits.
 const MAX_WINDOW: usize = 16;
-/// Set in an index when the base is to be subtracted.
-const NEGATIVE: u32 = 1 << 31;
-
 /// Commitments to several columns over the same bases.
 ///
 /// # Panics
@@ -143,11 +140,6 @@ fn classify(scalars: &[Fr]) -> [Entries<4>; 4] {
     out
 }
 
-fn term(index: u32, bases: &[G1Affine]) -> G1Affine {
-    let base = bases[(index & !NEGATIVE) as usize];
-    if index & NEGATIVE == 0 { base } else { -base }
-}
-
 /// Digit `window` of a signed representation in base 2^width: in −2^{width−1} ..= 2^{width−1}.
 fn digit<const L: usize>(magnitude: &[u64; L], window: usize, width: usize) -> i32 {
     // Bits window·width − 1 ..= window·width + width − 1, the lowest of them only rounding; a zero below the number.
@@ -185,7 +177,7 @@ fn class_sum<const L: usize>(entries: &Entries<L>, bases: &[G1Affine]) -> G1 {
             .indices
             .iter()
             .zip(&entries.magnitudes)
-            .map(|(&index, magnitude)| multiple(&term(index, bases), magnitude))
+            .map(|(&index, magnitude)| multiple(&term(bases, index), magnitude))
             .sum();
     }
     let bits = entries.lengths.iter().rposition(|&n| n > 0).unwrap_or(0);
@@ -223,104 +215,195 @@ fn window_sum<const L: usize>(
     width: usize,
     range: Range<usize>,
 ) -> G1 {
-    let mut adder = BatchAdder::default();
     let mut buckets = Buckets::new(1 << (width - 1));
+    let mut digits = Vec::with_capacity(CHUNK.min(range.len()));
     for start in range.clone().step_by(CHUNK) {
         let chunk = start..(start + CHUNK).min(range.end);
-        let digits: Vec<i32> = entries.magnitudes[chunk.clone()].iter().map(|m| digit(m, window, width)).collect();
-        buckets.add(&mut adder, &digits, &entries.indices[chunk], bases);
+        digits.clear();
+        digits.extend(entries.magnitudes[chunk.clone()].iter().map(|m| digit(m, window, width)));
+        buckets.add(&digits, &entries.indices[chunk], bases);
     }
-    buckets.sum(&mut adder)
+    buckets.sum()
 }
 
-/// One point for each absolute value of a digit, from 1.
+/// One point for each absolute value of a digit, from 1, with the working space that filling them takes.
 struct Buckets {
-    points: Vec<G1Affine>,
+    n: usize,
     empty: bool,
+    adder: BatchAdder,
+    /// The buckets, and behind them what is about to be added.
+    points: Vec<G1Affine>,
+    /// Terms sorted by bucket, and where each bucket's begin.
+    order: Vec<u32>,
+    starts: Vec<u32>,
+    /// Lists (bucket, start, length) of terms that are still to be summed, and the terms.
+    lists: Vec<(u32, u32, u32)>,
+    terms: Vec<G1Affine>,
+    sums: Vec<G1Affine>,
+    pairs: Vec<[u32; 2]>,
+    places: Vec<u32>,
 }
 
 impl Buckets {
     fn new(n: usize) -> Self {
-        Self { points: vec![G1Affine::identity(); n], empty: true }
+        Self {
+            n,
+            empty: true,
+            adder: BatchAdder::default(),
+            points: vec![G1Affine::identity(); n],
+            order: Vec::new(),
+            starts: Vec::new(),
+            lists: Vec::new(),
+            terms: Vec::new(),
+            sums: Vec::new(),
+            pairs: Vec::new(),
+            places: Vec::new(),
+        }
     }
 
     /// Adds each term to the bucket of its digit.
-    fn add(&mut self, adder: &mut BatchAdder, digits: &[i32], indices: &[u32], bases: &[G1Affine]) {
-        let n = self.points.len();
-        // Terms sorted by bucket; what the bucket holds already comes first.
-        let mut ends = vec![0usize; n + 1];
-        for &d in digits {
-            ends[d.unsigned_abs() as usize] += 1;
+    fn add(&mut self, digits: &[i32], indices: &[u32], bases: &[G1Affine]) {
+        let n = self.n;
+        self.sort(digits, indices);
+        // What the buckets held stays in front; the sums of this call are put behind.
+        let held = if self.empty { 0 } else { n };
+        self.points.resize(held, G1Affine::identity());
+        self.points.resize(held + n, G1Affine::identity());
+        let points = &mut self.points[held..];
+
+        // First round: out of the bases.
+        let mut end = 0;
+        self.lists.clear();
+        self.pairs.clear();
+        self.places.clear();
+        self.terms.resize(self.order.len() / 2 + n, G1Affine::identity());
+        for (bucket, range) in self.starts.windows(2).enumerate() {
+            let list = &self.order[range[0] as usize..range[1] as usize];
+            let (pairs, rest) = list.as_chunks::<2>();
+            if pairs.is_empty() {
+                if let [only] = rest {
+                    points[bucket] = term(bases, *only);
+                }
+                continue;
+            }
+            self.lists.push((bucket as u32, end, list.len().div_ceil(2) as u32));
+            for pair in pairs {
+                self.pairs.push(*pair);
+                self.places.push(end);
+                end += 1;
+            }
+            if let [odd] = rest {
+                self.terms[end as usize] = term(bases, *odd);
+                end += 1;
+            }
         }
-        ends[0] = 0;
+        self.adder.add(bases, &self.pairs, &mut self.terms, &self.places);
+        // Further rounds: from one list of terms into the other.
+        while !self.lists.is_empty() {
+            let mut end = 0;
+            self.pairs.clear();
+            self.places.clear();
+            self.sums.resize(self.terms.len(), G1Affine::identity());
+            let (terms, sums, all_pairs, places) = (&self.terms, &mut self.sums, &mut self.pairs, &mut self.places);
+            self.lists.retain_mut(|(bucket, start, len)| {
+                if *len == 1 {
+                    points[*bucket as usize] = terms[*start as usize];
+                    return false;
+                }
+                let new_start = end;
+                for pair in 0..*len / 2 {
+                    all_pairs.push([*start + 2 * pair, *start + 2 * pair + 1]);
+                    places.push(end);
+                    end += 1;
+                }
+                if *len % 2 == 1 {
+                    sums[end as usize] = terms[(*start + *len - 1) as usize];
+                    end += 1;
+                }
+                (*start, *len) = (new_start, end - new_start);
+                true
+            });
+            self.adder.add(&self.terms, &self.pairs, &mut self.sums, &self.places);
+            mem::swap(&mut self.terms, &mut self.sums);
+        }
         if !self.empty {
-            for end in &mut ends[1..] {
-                *end += 1;
-            }
-        }
-        for i in 1..=n {
-            ends[i] += ends[i - 1];
-        }
-        let total = ends[n];
-        let mut order = vec![0u32; total];
-        let mut next: Vec<usize> = ends[..n].to_vec();
-        let held = usize::from(!self.empty);
-        for (&d, &index) in digits.iter().zip(indices) {
-            if d != 0 {
-                let slot = &mut next[d.unsigned_abs() as usize - 1];
-                order[*slot + held] = if d < 0 { index ^ NEGATIVE } else { index };
-                *slot += 1;
-            }
-        }
-        let mut terms: Vec<G1Affine> = order.iter().map(|&index| term(index, bases)).collect();
-        if !self.empty {
-            for (start, point) in ends.iter().zip(&self.points) {
-                terms[*start] = *point;
-            }
-        }
-        let mut lists: Vec<(u32, u32)> = ends.windows(2).map(|e| (e[0] as u32, (e[1] - e[0]) as u32)).collect();
-        fold_lists(adder, &mut terms, &mut lists);
-        for (bucket, (start, len)) in self.points.iter_mut().zip(lists) {
-            if len > 0 {
-                *bucket = terms[start as usize];
-            }
+            self.merge();
         }
         self.empty = false;
     }
 
+    /// Sorts the terms by their digits' absolute values; zeros are dropped.
+    fn sort(&mut self, digits: &[i32], indices: &[u32]) {
+        let n = self.n;
+        self.starts.clear();
+        self.starts.resize(n + 1, 0);
+        // First how many; then where each bucket ends; filled from behind, where it starts.
+        let mut zeros = 0;
+        for d in digits {
+            match d.unsigned_abs() as usize {
+                0 => zeros += 1,
+                d => self.starts[d - 1] += 1,
+            }
+        }
+        let mut end = 0;
+        for start in &mut self.starts {
+            end += *start;
+            *start = end;
+        }
+        self.order.clear();
+        self.order.resize(digits.len() - zeros, 0);
+        for (d, index) in digits.iter().zip(indices).rev() {
+            if *d != 0 {
+                let at = &mut self.starts[d.unsigned_abs() as usize - 1];
+                *at -= 1;
+                self.order[*at as usize] = index ^ (*d as u32 & NEGATIVE);
+            }
+        }
+    }
+
+    /// Adds the second half of the points to the first.
+    fn merge(&mut self) {
+        let n = self.n as u32;
+        self.pairs.clear();
+        self.places.clear();
+        for bucket in 0..n {
+            self.pairs.push([bucket, n + bucket]);
+            self.places.push(bucket);
+        }
+        self.sums.resize(self.sums.len().max(self.n), G1Affine::identity());
+        self.adder.add(&self.points, &self.pairs, &mut self.sums, &self.places);
+        self.points.truncate(self.n);
+        self.points.copy_from_slice(&self.sums[..self.n]);
+    }
+
     /// `Σ i·bucket[i]`, counted from 1.
-    fn sum(&self, adder: &mut BatchAdder) -> G1 {
-        let n = self.points.len();
-        if n < 1 << 11 {
+    fn sum(mut self) -> G1 {
+        if self.n < 1 << 11 {
             return running_sum(self.points.iter().rev()).1;
         }
-        // Lanes of consecutive buckets, in step: first their plain sums and their sums weighted from 1 within the lane.
+        // Lanes of consecutive buckets, in step: their plain sums, and their sums weighted from 1 within the lane. Both stand
+        // behind the buckets, the weighted first.
         let len = 32;
-        let lanes = n / len;
-        let mut plain = vec![G1Affine::identity(); lanes];
-        let mut weighted = plain.clone();
-        let mut pairs = Vec::with_capacity(2 * lanes);
+        let lanes = self.n / len;
+        let (weighted, plain) = (self.n, self.n + lanes);
+        self.points.resize(self.n + 2 * lanes, G1Affine::identity());
+        let mut sums = vec![G1Affine::identity(); 2 * lanes];
+        let places: Vec<u32> = (0..2 * lanes as u32).collect();
         for step in 0..=len {
-            pairs.clear();
+            self.pairs.clear();
             // The weighted sums are one step behind, which makes the two additions independent.
-            pairs.extend(weighted.iter().copied().zip(plain.iter().copied()));
+            self.pairs.extend((0..lanes).map(|lane| [(weighted + lane) as u32, (plain + lane) as u32]));
             if step < len {
-                pairs.extend(
-                    plain.iter().enumerate().map(|(lane, sum)| (*sum, self.points[(lane + 1) * len - 1 - step])),
-                );
+                self.pairs.extend((0..lanes).map(|lane| [(plain + lane) as u32, ((lane + 1) * len - 1 - step) as u32]));
             }
-            adder.add(&mut pairs);
-            for (w, (sum, _)) in weighted.iter_mut().zip(&pairs) {
-                *w = *sum;
-            }
-            for (p, (sum, _)) in plain.iter_mut().zip(pairs.iter().skip(lanes)) {
-                *p = *sum;
-            }
+            let n = self.pairs.len();
+            self.adder.add(&self.points, &self.pairs, &mut sums, &places[..n]);
+            self.points[weighted..weighted + n].copy_from_slice(&sums[..n]);
         }
         // Then the lanes' offsets: lane·len times the plain sum.
-        let offsets = running_sum(plain[1..].iter().rev()).1;
+        let offsets = running_sum(self.points[plain + 1..].iter().rev()).1;
         let offsets = (0..len.trailing_zeros()).fold(offsets, |sum, _| sum.double());
-        weighted.iter().fold(offsets, |sum, w| sum + w)
+        self.points[weighted..plain].iter().fold(offsets, |sum, w| sum + w)
     }
 }
 
@@ -330,43 +413,4 @@ fn running_sum<'a>(points: impl Iterator<Item = &'a G1Affine>) -> (G1, G1) {
         let plain = plain + point;
         (plain, weighted + plain)
     })
-}
-
-/// Sums every list (start, length) of terms into its first place, pair by pair.
-fn fold_lists(adder: &mut BatchAdder, terms: &mut [G1Affine], lists: &mut [(u32, u32)]) {
-    let mut pairs: Vec<(G1Affine, G1Affine)> = Vec::with_capacity(BATCH);
-    let mut places: Vec<u32> = Vec::with_capacity(BATCH);
-    let mut flush = |terms: &mut [G1Affine], pairs: &mut Vec<(G1Affine, G1Affine)>, places: &mut Vec<u32>| {
-        adder.add(pairs);
-        for (place, (sum, _)) in places.drain(..).zip(pairs.drain(..)) {
-            terms[place as usize] = sum;
-        }
-    };
-    loop {
-        let mut busy = false;
-        for (start, len) in lists.iter_mut() {
-            if *len < 2 {
-                continue;
-            }
-            busy = true;
-            // Sums go to places whose terms are already in the batch or before it.
-            for i in 0..*len / 2 {
-                let at = (*start + 2 * i) as usize;
-                pairs.push((terms[at], terms[at + 1]));
-                places.push(*start + i);
-                if pairs.len() == BATCH {
-                    flush(terms, &mut pairs, &mut places);
-                }
-            }
-            if *len % 2 == 1 {
-                // The odd one out moves up: the term at its new place is in a batch already, and no sum goes there.
-                terms[(*start + *len / 2) as usize] = terms[(*start + *len - 1) as usize];
-            }
-            *len = len.div_ceil(2);
-        }
-        flush(terms, &mut pairs, &mut places);
-        if !busy {
-            return;
-        }
-    }
 }

@@ -2,5 +2,6 @@
 
 mod identity;
 mod kernels;
+mod portable;
 mod refusals;
 mod support;

@@ -1,0 +1,38 @@
+//! Kernels that work on eight field elements at a time, with the 52-bit multiply-add of AVX-512 (IFMA).
+//!
+//! The only unsafe code of this crate is in this module: calls of functions that need the instructions, guarded by
+//! [`Ifma`], which exists only where they do, and loads and stores of elements by address (`memory`). Results equal those
+//! of the portable code bit for bit, so that proofs do not depend on the machine (docs/adr/0014).
+//!
+//! Source: Gueron & Krasnov, "Accelerating big integer arithmetic using Intel IFMA extensions" (ARITH 2016), for the
+//! representation; Harvey, "Faster arithmetic for number-theoretic transforms" (2014), for the lazy ranges.
+
+mod lanes;
+mod memory;
+mod points;
+#[cfg(test)]
+mod tests;
+mod transform;
+
+use std::sync::OnceLock;
+
+pub(crate) use points::PointAdder;
+
+/// Shows that this machine has the instructions, and that elements lie in memory as the kernels take them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ifma(());
+
+impl Ifma {
+    /// Looks once. The environment variable `CAIRN_PORTABLE`, set to anything, keeps to the portable code.
+    pub(crate) fn detect() -> Option<Self> {
+        static FOUND: OnceLock<Option<Ifma>> = OnceLock::new();
+        *FOUND.get_or_init(|| {
+            let here = std::env::var_os("CAIRN_PORTABLE").is_none()
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512ifma")
+                && memory::lies_as_expected();
+            here.then_some(Self(()))
+        })
+    }
+}
