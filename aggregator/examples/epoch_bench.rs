@@ -1,12 +1,12 @@
 //! One epoch proof of 4 steps of the demo's circuit by the engine or by the library, measured: `cargo run -p aggregator
 //! --example epoch_bench -- /tmp/bench engine 2`.
 //!
-//! Arguments: folder where reference strings and the key are kept, `engine` or `library`, threads. The steps have the shape
+//! Arguments: folder where reference strings are kept, `engine` or `library`, threads. The steps have the shape
 //! of 2,410 parameters of Adam, of which few are used (the others are zero): the epoch circuit does not depend on them. The
 //! proof is verified with the library. Prints one JSON object: times in milliseconds, CPU time in seconds, peak memory of
-//! this process in bytes. The key is made here once and read later; it is part of the memory, not of the proving time.
+//! this process in bytes. The key is made here by the same prover; it is part of the memory, not of the proving time.
 
-use std::{fs, io, path::Path, time::Instant};
+use std::{path::Path, time::Instant};
 
 use aggregator::{EpochProvingKey, EpochShape};
 use circuits::{keys::StepProvingKey, step::shape::StepShape};
@@ -23,6 +23,9 @@ mod usage;
 const EPOCH_K: u32 = 21;
 /// Parameters of the demo's model.
 const PARAMS: usize = 2410;
+
+/// Bytes of a commitment.
+const POINT: usize = 64;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -46,7 +49,10 @@ fn main() -> Result<(), Failure> {
     let steps = support::Keyed { params: step_srs.params().clone(), vk: pk.verifying_key(), pk };
     let shape = EpochShape { n_steps: 4, n_chunks: 1, k: EPOCH_K };
     let start = Instant::now();
-    let key = key(home, &epoch_srs, &steps, &shape)?;
+    let key = match by_library {
+        true => EpochProvingKey::generate_by_library(epoch_srs.params(), &steps.params, &steps.vk, &shape),
+        false => EpochProvingKey::generate(epoch_srs.params(), &steps.params, &steps.vk, &shape),
+    }?;
     let key_ms = start.elapsed().as_millis();
 
     let input = support::epoch_with(&steps, Rule::AdamW, 1, 1, shape.n_steps);
@@ -59,6 +65,8 @@ fn main() -> Result<(), Failure> {
     }?;
     let (prove_ms, cpu_s) = (start.elapsed().as_millis(), usage::cpu_seconds() - cpu);
     key.verifying_key().verify(epoch_srs.params(), &proof)?;
+    // Equal for both provers: what the same random stream determines.
+    let advice: String = proof.proof[..key.stats().columns * POINT].iter().map(|b| format!("{b:02x}")).collect();
     let report = serde_json::json!({
         "prover": prover,
         "threads": threads.parse::<usize>()?,
@@ -66,26 +74,12 @@ fn main() -> Result<(), Failure> {
         "columns": key.stats().columns,
         "cells": key.stats().cells,
         "key_ms": key_ms,
+        "key_digest": circuits::convert::from_fr(&key.verifying_key().digest()).to_string(),
+        "advice": advice,
         "prove_ms": [prove_ms],
         "cpu_s": [cpu_s],
         "peak_rss_bytes": usage::peak_memory(),
     });
     println!("{report}");
     Ok(())
-}
-
-/// The key, from its file if that was made by this circuit.
-fn key(home: &Path, srs: &srs::Srs, steps: &support::Keyed, shape: &EpochShape) -> Result<EpochProvingKey, Failure> {
-    let digest = circuits::convert::from_fr(&steps.vk.digest());
-    let path = home.join(format!("epoch-bench-v{}-{digest}.key", aggregator::keys::CIRCUIT_VERSION));
-    if let Ok(file) = fs::File::open(&path) {
-        return Ok(EpochProvingKey::read(&mut io::BufReader::new(file), &steps.params, &steps.vk)?);
-    }
-    let key = EpochProvingKey::generate(srs.params(), &steps.params, &steps.vk, shape)?;
-    let partial = path.with_extension("partial");
-    let mut out = io::BufWriter::new(fs::File::create(&partial)?);
-    key.write(&mut out)?;
-    io::Write::flush(&mut out)?;
-    fs::rename(partial, path)?;
-    Ok(key)
 }

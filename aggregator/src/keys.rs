@@ -189,20 +189,43 @@ const RESERVED_ROWS: usize = 20;
 impl EpochProvingKey {
     /// Generates the key for epochs of `shape` under the step key. Deterministic in its inputs.
     ///
-    /// Errors: [`AggregateError::Shape`], [`AggregateError::Protocol`], [`AggregateError::Plonk`].
+    /// Errors: [`AggregateError::Shape`], [`AggregateError::Protocol`], [`AggregateError::Engine`].
     pub fn generate(
         params: &ParamsKZG<Bn256>,
         step_params: &ParamsKZG<Bn256>,
         step_key: &StepVerifyingKey,
         shape: &EpochShape,
     ) -> Result<Self, AggregateError> {
+        Self::generate_with(params, step_params, step_key, shape, |circuit| Ok(engine::generate_key(params, circuit)?))
+    }
+
+    /// The same key by the library: what [`Self::generate`] is compared with.
+    ///
+    /// Errors: as [`Self::generate`].
+    pub fn generate_by_library(
+        params: &ParamsKZG<Bn256>,
+        step_params: &ParamsKZG<Bn256>,
+        step_key: &StepVerifyingKey,
+        shape: &EpochShape,
+    ) -> Result<Self, AggregateError> {
+        Self::generate_with(params, step_params, step_key, shape, |circuit| {
+            Ok(keygen_pk(params, keygen_vk(params, circuit)?, circuit)?)
+        })
+    }
+
+    fn generate_with(
+        params: &ParamsKZG<Bn256>,
+        step_params: &ParamsKZG<Bn256>,
+        step_key: &StepVerifyingKey,
+        shape: &EpochShape,
+        key: impl FnOnce(&BaseCircuitBuilder<Fr>) -> Result<ProvingKey<G1Affine>, AggregateError>,
+    ) -> Result<Self, AggregateError> {
         let rule = step_key.shape().rule;
         let protocol = step_protocol(step_params, step_key)?;
         check_shape(params, shape)?;
         let (builder, config, profile) = keygen_circuit(params.get_g()[0], shape, rule, &protocol)?;
         let stats = EpochStats::new(&profile, &config);
-        let vk = keygen_vk(params, &builder)?;
-        let pk = keygen_pk(params, vk, &builder)?;
+        let pk = key(&builder)?;
         let layout = Layout { shape: shape.clone(), params: config, break_points: builder.break_points(), stats };
         Ok(Self { rule, layout, protocol, pk })
     }

@@ -240,8 +240,25 @@ impl StepProvingKey {
     ///
     /// Errors: as [`StepVerifyingKey::generate`], and [`StepError::Engine`].
     pub fn generate(params: &ParamsKZG<Bn256>, shape: &StepShape) -> Result<Self, StepError> {
+        #[cfg(target_arch = "wasm32")]
+        return Self::generate_by_library(params, shape);
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            check_links(shape)?;
+            check_srs(params, shape)?;
+            Self::new(shape, engine::generate_key(params, &StepCircuit::keygen(shape.clone()))?)
+        }
+    }
+
+    /// The same key by the library: what [`Self::generate`] is compared with.
+    ///
+    /// Errors: as [`Self::generate`], with [`StepError::Plonk`] for the engine's.
+    pub fn generate_by_library(params: &ParamsKZG<Bn256>, shape: &StepShape) -> Result<Self, StepError> {
         let vk = StepVerifyingKey::generate(params, shape)?;
-        let pk = keygen_pk(params, vk.vk, &StepCircuit::keygen(shape.clone()))?;
+        Self::new(shape, keygen_pk(params, vk.vk, &StepCircuit::keygen(shape.clone()))?)
+    }
+
+    fn new(shape: &StepShape, pk: ProvingKey<G1Affine>) -> Result<Self, StepError> {
         Ok(Self {
             shape: shape.clone(),
             #[cfg(not(target_arch = "wasm32"))]

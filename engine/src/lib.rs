@@ -8,6 +8,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`prove`](mod@prove) | the rounds of a proof |
+//! | `keygen` | proving keys |
 //! | `key` | what is prepared once for a key |
 //! | `witness` | synthesis, and commitments phase by phase |
 //! | `constraints` | gates, permutation and lookups as one program |
@@ -34,6 +35,7 @@ mod grand_product;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
 mod key;
+mod keygen;
 mod lookup;
 mod opening;
 mod poly;
@@ -43,4 +45,5 @@ mod witness;
 
 pub use error::EngineError;
 pub use key::{CosetCache, PreparedKey};
+pub use keygen::generate_key;
 pub use prove::prove;

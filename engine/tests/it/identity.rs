@@ -1,6 +1,7 @@
-//! Proofs equal the library's up to the random polynomial, and its verifier accepts the whole.
+//! Keys equal the library's; proofs equal the library's up to the random polynomial, and its verifier accepts the whole.
 
-use engine::CosetCache;
+use engine::{CosetCache, generate_key};
+use halo2_proofs::{SerdeFormat, halo2curves::bn256::G1Affine, plonk::ProvingKey};
 
 use crate::support::{Features, Mixed, keyed};
 
@@ -10,6 +11,10 @@ const WORD: usize = 32;
 fn holds(features: Features) {
     let circuit = Mixed::new(features);
     let keyed = keyed(&circuit);
+    let key = generate_key(&keyed.params, &circuit).expect("a key");
+    let bytes = |key: &ProvingKey<G1Affine>| key.to_bytes(SerdeFormat::RawBytes);
+    assert!(bytes(&key) == bytes(&keyed.pk), "{features:?}: the keys are equal");
+    assert_eq!(key.get_vk().transcript_repr(), keyed.pk.get_vk().transcript_repr(), "{features:?}");
     let theirs = keyed.by_library(&circuit, 5);
     let ours = keyed.by_engine(&circuit, 5, CosetCache::Off).expect("the engine proves");
     assert!(keyed.verifies(&circuit, &theirs), "{features:?}: the circuit is satisfied");

@@ -82,18 +82,26 @@ pub fn engine(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Val
     Ok(Value::Array(rows))
 }
 
-/// Both provers' figures and their ratio.
+/// Both provers' figures and their ratios. Their keys and advice commitments must be equal.
 fn side_by_side(run: impl Fn(&str) -> anyhow::Result<Value>) -> anyhow::Result<[Value; 2]> {
-    let figures = |prover| -> anyhow::Result<(f64, Value)> {
+    let figures = |prover| -> anyhow::Result<(f64, f64, Value)> {
         let row = run(prover)?;
-        let (time, cpu) = (least(&row, "prove_ms")?, least(&row, "cpu_s")?);
+        let (key, time, cpu) = (number(&row, "key_ms")?, least(&row, "prove_ms")?, least(&row, "cpu_s")?);
         let memory = number(&row, "peak_rss_bytes")?;
-        line(prover, &format!("{:.2} s, {cpu:.2} CPU-s, peak {}", time / 1e3, bytes(memory)), None);
-        Ok((time, row))
+        let text = format!("{:.2} s, {cpu:.2} CPU-s, key {:.2} s, peak {}", time / 1e3, key / 1e3, bytes(memory));
+        line(prover, &text, None);
+        Ok((key, time, row))
     };
-    let ((library_ms, library), (engine_ms, engine)) = (figures("library")?, figures("engine")?);
-    let ratio = library_ms / engine_ms;
-    line("times as fast", &format!("{ratio:.2}"), Some(("≥ 3", ratio >= 3.0)));
+    let (library_key_ms, library_ms, library) = figures("library")?;
+    let (engine_key_ms, engine_ms, engine) = figures("engine")?;
+    for field in ["key_digest", "advice"] {
+        if library[field].as_str().is_none() || library[field] != engine[field] {
+            bail!("{field}: the library's is {}, the engine's {}", library[field], engine[field]);
+        }
+    }
+    for (what, ratio) in [("times as fast", library_ms / engine_ms), ("keys", library_key_ms / engine_key_ms)] {
+        line(what, &format!("{ratio:.2}"), Some(("≥ 3", ratio >= 3.0)));
+    }
     Ok([library, engine])
 }
 
