@@ -56,6 +56,9 @@ pub enum AggregateError {
     /// halo2 failed.
     #[error("halo2: {0}")]
     Plonk(#[from] halo2_proofs::plonk::Error),
+    /// The engine could not make the proof.
+    #[error("engine: {0}")]
+    Engine(#[from] engine::EngineError),
     /// Reading or writing a key failed.
     #[error("key file: {0}")]
     Io(#[from] std::io::Error),

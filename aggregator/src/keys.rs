@@ -229,13 +229,49 @@ impl EpochProvingKey {
     /// Proves an epoch.
     ///
     /// Errors: [`AggregateError::Shape`] when the witness has another shape, [`AggregateError::Proof`],
-    /// [`AggregateError::Plonk`].
+    /// [`AggregateError::Engine`].
     pub fn prove(
+        &self,
+        params: &ParamsKZG<Bn256>,
+        witness: &EpochWitness,
+        rng: impl RngCore + CryptoRng + Sync,
+    ) -> Result<EpochProof, AggregateError> {
+        let (builder, instances) = self.filled(params, witness)?;
+        let mut transcript = transcript();
+        // An epoch's key serves one proof at a time: nothing is kept for the next one.
+        let prepared = engine::PreparedKey::new(&self.pk, engine::CosetCache::Off)?;
+        engine::prove(params, &self.pk, &prepared, &builder, &[&instances], rng, &mut transcript)?;
+        epoch_proof(&instances, transcript)
+    }
+
+    /// The same with the library's prover: what [`Self::prove`] is compared with.
+    ///
+    /// Errors: as [`Self::prove`], with [`AggregateError::Plonk`] for the engine's.
+    pub fn prove_by_library(
         &self,
         params: &ParamsKZG<Bn256>,
         witness: &EpochWitness,
         rng: impl RngCore + CryptoRng,
     ) -> Result<EpochProof, AggregateError> {
+        let (builder, instances) = self.filled(params, witness)?;
+        let mut transcript = transcript();
+        create_proof::<KZGCommitmentScheme<Bn256>, ProverSHPLONK<'_, Bn256>, _, _, _, _>(
+            params,
+            &self.pk,
+            &[builder],
+            &[&[&instances]],
+            rng,
+            &mut transcript,
+        )?;
+        epoch_proof(&instances, transcript)
+    }
+
+    /// The circuit with its witness, and its instances.
+    fn filled(
+        &self,
+        params: &ParamsKZG<Bn256>,
+        witness: &EpochWitness,
+    ) -> Result<(BaseCircuitBuilder<Fr>, Vec<Fr>), AggregateError> {
         let shape = &self.layout.shape;
         check_shape(params, shape)?;
         let got = (witness.proofs.len(), witness.proofs.first().map_or(0, Vec::len));
@@ -247,19 +283,8 @@ impl EpochProvingKey {
         }
         let mut builder = BaseCircuitBuilder::prover(self.layout.params.clone(), self.layout.break_points.clone());
         synthesize(&mut builder, self.rule, params.get_g()[0], &self.protocol, witness)?;
-        let instances: Vec<Fr> = builder.assigned_instances[0].iter().map(|x| *x.value()).collect();
-        let mut transcript =
-            <EvmTranscript<G1Affine, NativeLoader, _, _> as TranscriptWriterBuffer<_, _, _>>::init(Vec::new());
-        create_proof::<KZGCommitmentScheme<Bn256>, ProverSHPLONK<'_, Bn256>, _, _, EvmTranscript<_, _, _, _>, _>(
-            params,
-            &self.pk,
-            &[builder],
-            &[&[&instances]],
-            rng,
-            &mut transcript,
-        )?;
-        let words: Vec<FieldElement> = instances.iter().map(from_fr).collect();
-        Ok(EpochProof { instances: EpochInstances::from_words(&words)?, proof: transcript.finalize() })
+        let instances = builder.assigned_instances[0].iter().map(|x| *x.value()).collect();
+        Ok((builder, instances))
     }
 
     /// Writes layout (JSON, length-prefixed with u32 big-endian) and key.
@@ -288,6 +313,18 @@ impl EpochProvingKey {
         )?;
         Ok(Self { rule: step_key.shape().rule, layout, protocol, pk })
     }
+}
+
+/// What an epoch proof is written to: Keccak, as on chain.
+type Transcript = EvmTranscript<G1Affine, NativeLoader, Vec<u8>, Vec<u8>>;
+
+fn transcript() -> Transcript {
+    <Transcript as TranscriptWriterBuffer<_, _, _>>::init(Vec::new())
+}
+
+fn epoch_proof(instances: &[Fr], transcript: Transcript) -> Result<EpochProof, AggregateError> {
+    let words: Vec<FieldElement> = instances.iter().map(from_fr).collect();
+    Ok(EpochProof { instances: EpochInstances::from_words(&words)?, proof: transcript.finalize() })
 }
 
 fn write_layout(out: &mut impl Write, layout: &Layout) -> Result<(), AggregateError> {

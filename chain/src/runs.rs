@@ -130,6 +130,22 @@ impl Client {
         }))
     }
 
+    /// Whether a run is registered, and then with these values.
+    ///
+    /// # Errors
+    /// [`ChainError::RegisteredOtherwise`]; the node fails, or there is no such contract.
+    pub async fn is_registered(
+        &self,
+        contract: Address,
+        run: RunId,
+        registration: &Registration,
+    ) -> Result<bool, ChainError> {
+        match self.run(contract, run).await? {
+            Some(found) => registration.compare(run, &found).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     /// The head of a run at the newest block; none if the contract does not know the run.
     ///
     /// Read at that block's hash, so a reorganisation in between cannot mix two histories; a block that vanished is
@@ -303,8 +319,7 @@ impl Writer {
         registration: &Registration,
     ) -> Result<Outcome<(RunId, Option<Sent>)>, ChainError> {
         let run = self.run_identity(contract, registration.salt).run_id();
-        if let Some(found) = self.client().run(contract, run).await? {
-            registration.compare(run, &found)?;
+        if self.client().is_registered(contract, run, registration).await? {
             return Ok(Outcome::Already((run, None)));
         }
         let call = abi::registerRunCall {

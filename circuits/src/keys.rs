@@ -71,7 +71,15 @@ pub enum StepError {
     /// halo2 could not make the proof or key.
     #[error("halo2: {0}")]
     Plonk(#[from] PlonkError),
+    /// The engine could not prepare the key or make the proof.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[error("engine: {0}")]
+    Engine(#[from] engine::EngineError),
 }
+
+/// Bytes that the values of a key's own columns may take in memory, so that not every proof has to compute them.
+#[cfg(not(target_arch = "wasm32"))]
+const KEY_CACHE_BYTES: usize = 1 << 30;
 
 /// Verifying key of a step circuit with its shape.
 #[derive(Clone, Debug)]
@@ -85,10 +93,12 @@ pub struct StepVerifyingKey {
 pub struct StepProvingKey {
     shape: StepShape,
     pk: ProvingKey<G1Affine>,
+    #[cfg(not(target_arch = "wasm32"))]
+    prepared: engine::PreparedKey,
 }
 
 fn check_srs(params: &ParamsKZG<Bn256>, shape: &StepShape) -> Result<(), StepError> {
-    check_links(shape)?;
+    shape.check()?;
     if params.k() != shape.k {
         return Err(StepError::SrsSize { expected: shape.k, got: params.k() });
     }
@@ -129,6 +139,7 @@ impl StepVerifyingKey {
     ///
     /// Errors: [`StepError::SrsSize`], [`StepError::Shape`], [`StepError::Blinding`].
     pub fn generate(params: &ParamsKZG<Bn256>, shape: &StepShape) -> Result<Self, StepError> {
+        check_links(shape)?;
         check_srs(params, shape)?;
         let vk = keygen_vk(params, &StepCircuit::keygen(shape.clone()))?;
         Ok(Self { shape: shape.clone(), vk })
@@ -149,12 +160,18 @@ impl StepVerifyingKey {
         self.vk.transcript_repr()
     }
 
+    /// Points of a proof, one commitment each: advice, the pieces of the quotient, the random polynomial and SHPLONK's
+    /// two. The circuit has neither lookups nor a permutation of halo2's kind.
+    pub fn n_points(&self) -> usize {
+        let cs = self.vk.cs();
+        cs.num_advice_columns() + (cs.degree() - 1) + 1 + 2
+    }
+
     /// Length of a proof in bytes: 32 for each point and scalar.
     pub fn proof_len(&self) -> usize {
         let cs = self.vk.cs();
-        let points = cs.num_advice_columns() + (cs.degree() - 1) + 1 + 2;
         let scalars = cs.advice_queries().len() + cs.fixed_queries().len() + 1;
-        32 * (points + scalars)
+        32 * (self.n_points() + scalars)
     }
 
     /// Blinding rows of each advice column, the unusable row included.
@@ -221,11 +238,16 @@ impl StepVerifyingKey {
 impl StepProvingKey {
     /// Generates the key. Deterministic in shape and SRS.
     ///
-    /// Errors: as [`StepVerifyingKey::generate`].
+    /// Errors: as [`StepVerifyingKey::generate`], and [`StepError::Engine`].
     pub fn generate(params: &ParamsKZG<Bn256>, shape: &StepShape) -> Result<Self, StepError> {
         let vk = StepVerifyingKey::generate(params, shape)?;
         let pk = keygen_pk(params, vk.vk, &StepCircuit::keygen(shape.clone()))?;
-        Ok(Self { shape: shape.clone(), pk })
+        Ok(Self {
+            shape: shape.clone(),
+            #[cfg(not(target_arch = "wasm32"))]
+            prepared: engine::PreparedKey::new(&pk, engine::CosetCache::UpTo(KEY_CACHE_BYTES))?,
+            pk,
+        })
     }
 
     /// The verifying key.
@@ -235,8 +257,33 @@ impl StepProvingKey {
 
     /// Proves one chunk of one step; the state columns are blinded from their seeds, all else from `rng`.
     ///
-    /// Errors: [`StepError::Plonk`], [`StepError::SrsSize`]. A false witness yields a proof that does not verify.
+    /// Errors: [`StepError::Engine`] ([`StepError::Plonk`] in a browser), [`StepError::SrsSize`]. A false witness yields a
+    /// proof that does not verify.
     pub fn prove(
+        &self,
+        params: &ParamsKZG<Bn256>,
+        witness: StepWitness,
+        instances: &[Fr; N_INSTANCES],
+        seeds: (&ColumnSeed, &ColumnSeed),
+        rng: impl RngCore + CryptoRng + Sync,
+    ) -> Result<Vec<u8>, StepError> {
+        #[cfg(target_arch = "wasm32")]
+        return self.prove_by_library(params, witness, instances, seeds, rng);
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            check_srs(params, &self.shape)?;
+            let circuit = StepCircuit::new(self.shape.clone(), std::sync::Arc::new(witness));
+            let rng = self.linked(seeds, rng);
+            let mut transcript = PoseidonTranscript::new(Vec::new());
+            engine::prove(params, &self.pk, &self.prepared, &circuit, &[instances], rng, &mut transcript)?;
+            Ok(transcript.finalize())
+        }
+    }
+
+    /// The same with the library's prover: what [`Self::prove`] is compared with.
+    ///
+    /// Errors: [`StepError::Plonk`], [`StepError::SrsSize`].
+    pub fn prove_by_library(
         &self,
         params: &ParamsKZG<Bn256>,
         witness: StepWitness,
@@ -246,17 +293,19 @@ impl StepProvingKey {
     ) -> Result<Vec<u8>, StepError> {
         check_srs(params, &self.shape)?;
         let circuit = StepCircuit::new(self.shape.clone(), std::sync::Arc::new(witness));
-        let blinding_rows = self.pk.get_vk().cs().blinding_factors() + 1;
-        let rng = LinkedRng::new(blinding_rows, seeds.0, seeds.1, rng);
         let mut transcript = PoseidonTranscript::new(Vec::new());
         create_proof::<KZGCommitmentScheme<Bn256>, ProverSHPLONK<'_, Bn256>, _, _, _, _>(
             params,
             &self.pk,
             &[circuit],
             &[&[instances]],
-            rng,
+            self.linked(seeds, rng),
             &mut transcript,
         )?;
         Ok(transcript.finalize())
+    }
+
+    fn linked<R: RngCore + CryptoRng>(&self, seeds: (&ColumnSeed, &ColumnSeed), rng: R) -> LinkedRng<R> {
+        LinkedRng::new(self.pk.get_vk().cs().blinding_factors() + 1, seeds.0, seeds.1, rng)
     }
 }

@@ -107,25 +107,25 @@ impl<'o> Home<'o> {
         Ok((srs, key))
     }
 
-    /// Epoch verifying key, from the cache or generated and stored.
+    /// Epoch verifying key, from the cache or generated and stored. The reference string of its size is needed only for that.
     pub fn epoch_verifying_key(
         &self,
         step: (&Srs, &StepVerifyingKey),
         shape: &EpochShape,
-    ) -> anyhow::Result<(Srs, EpochVerifyingKey)> {
-        let srs = self.srs(shape.k)?;
+    ) -> anyhow::Result<EpochVerifyingKey> {
         let cache = self.cache()?;
         let name = self.epoch_cache_key(step.1, shape, "vk")?;
         if let Ok(Some(key)) =
             cache.read(&name, |mut input| EpochVerifyingKey::read(&mut input).map_err(std::io::Error::other))
         {
-            return Ok((srs, key));
+            return Ok(key);
         }
+        let srs = self.srs(shape.k)?;
         let key = self.timed("epoch verifying key", || {
             EpochVerifyingKey::generate(srs.params(), step.0.params(), step.1, shape)
         })??;
         cache.put(&name, |mut out| key.write(&mut out).map_err(std::io::Error::other))?;
-        Ok((srs, key))
+        Ok(key)
     }
 
     /// Runs long work under a bar that knows how long it took the last time.

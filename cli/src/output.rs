@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+/// What no proof of Cairn says; stands beside every "proved".
+pub const NOT_PROVED: &str = "gradient honesty, data quality, bias";
+
 /// A check that failed: exit code 1. Everything else is 2.
 #[derive(Debug)]
 pub struct Failure {

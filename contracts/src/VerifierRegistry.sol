@@ -28,6 +28,7 @@ contract VerifierRegistry is IVerifierRegistry, IERC165 {
     mapping(bytes4 selector => mapping(uint8 logSteps => Place)) private _places;
     mapping(bytes4 selector => mapping(uint8 logSteps => Proposal)) private _proposals;
 
+    /// @dev Reverts unless the caller is the owner.
     modifier onlyOwner() {
         if (msg.sender != owner) revert NotRegistryOwner(owner, msg.sender);
         _;

@@ -11,7 +11,6 @@ use circuits::{
     claim::verify_step, convert::from_fr, keys::StepProvingKey, linked::RunSecret, reference::State,
     step::shape::StepShape,
 };
-use halo2_proofs::{halo2curves::bn256::Fr, plonk::ConstraintSystem};
 use ledger::{FieldElement, Hyper, NumberFormat, Policy, Rule, RunId, StepIndex};
 use prover::{
     step::{Seeds, StepProver},
@@ -21,6 +20,9 @@ use rand_chacha::{
     ChaCha20Rng,
     rand_core::{RngCore, SeedableRng},
 };
+
+#[path = "../../circuits/examples/support/usage.rs"]
+mod usage;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -62,10 +64,10 @@ fn main() -> Result<(), Failure> {
 
     let (mut prove_ms, mut cpu_s, mut proved) = (Vec::new(), Vec::new(), None);
     for _ in 0..repetitions.max(1) {
-        let (start, cpu) = (Instant::now(), cpu_seconds());
+        let (start, cpu) = (Instant::now(), usage::cpu_seconds());
         proved = Some(prover.prove(StepIndex(1), &state, &hyper, &gradient, &mut |_, _| {})?);
         prove_ms.push(start.elapsed().as_millis());
-        cpu_s.push(cpu_seconds() - cpu);
+        cpu_s.push(usage::cpu_seconds() - cpu);
     }
     let proved = proved.ok_or("no repetition")?;
     let start = Instant::now();
@@ -82,27 +84,19 @@ fn main() -> Result<(), Failure> {
         "shape": shape.to_string(),
         "k": shape.k,
         "columns": cs.num_advice_columns(),
-        "commitments": commitments(cs),
+        "commitments": verifying_key.n_points(),
         "proof_bytes": proved.proofs[0].len(),
         "key_ms": key_ms,
         "prove_ms": prove_ms,
         "cpu_s": cpu_s,
         "params_per_s": n_params as f64 * 1e3 / best as f64,
         "verify_ms": verify_ms,
-        "peak_rss_bytes": peak_memory(),
+        "peak_rss_bytes": usage::peak_memory(),
         "max_error": max_error,
         "mean_update": mean_update,
     });
     println!("{report}");
     Ok(())
-}
-
-/// Points of one proof: advice, lookups (two permuted columns, a product), products of the permutation, the random
-/// polynomial, the pieces of the quotient, and SHPLONK's two.
-fn commitments(cs: &ConstraintSystem<Fr>) -> usize {
-    let degree = cs.degree();
-    let products = cs.permutation().get_columns().len().div_ceil(degree - 2);
-    cs.num_advice_columns() + 3 * cs.lookups().len() + products + 1 + (degree - 1) + 2
 }
 
 fn policy(n_params: usize, hyper: Hyper, step_key_digest: FieldElement) -> Policy {
@@ -138,19 +132,4 @@ fn error(before: &State, after: &State, gradient: &[i64]) -> (f64, f64) {
         sum += update.abs();
     }
     (worst, sum / before.len() as f64)
-}
-
-/// User and system time of this process.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // After the parenthesised name: field 3 on; utime and stime are fields 14 and 15, in ticks of 1/100 s.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    [11, 12].iter().filter_map(|i| fields.get(*i)?.parse::<f64>().ok()).sum::<f64>() / 100.0
-}
-
-fn peak_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|n| n.parse::<u64>().ok());
-    1024 * kib.unwrap_or(0)
 }

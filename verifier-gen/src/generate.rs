@@ -178,7 +178,7 @@ fn coordinates(point: &G1Affine) -> (String, String) {
 }
 
 /// Both points of G2, the second negated, so that the pairing of the whole is 1.
-fn pairing_words(params: &ParamsKZG<Bn256>) -> Vec<PairingWord> {
+fn pairing_words(setup: &Setup) -> Vec<PairingWord> {
     let words = |point: G2Affine, at: usize| {
         let values = [point.x.c1, point.x.c0, point.y.c1, point.y.c0];
         values
@@ -186,7 +186,21 @@ fn pairing_words(params: &ParamsKZG<Bn256>) -> Vec<PairingWord> {
             .enumerate()
             .map(move |(i, value)| PairingWord { offset: format!("{:#05x}", at + 32 * i), value: coordinate(&value) })
     };
-    words(params.g2(), 0x40).chain(words(-params.s_g2(), 0x100)).collect()
+    words(setup.g2, 0x40).chain(words(-setup.s_g2, 0x100)).collect()
+}
+
+/// What a verifier needs of a reference string: [1]₁, [1]₂ and [τ]₂, which are the same in every size of one ceremony.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    generator: G1Affine,
+    g2: G2Affine,
+    s_g2: G2Affine,
+}
+
+impl From<&ParamsKZG<Bn256>> for Setup {
+    fn from(params: &ParamsKZG<Bn256>) -> Self {
+        Self { generator: params.get_g()[0], g2: params.g2(), s_g2: params.s_g2() }
+    }
 }
 
 /// Generates the verifier of a key.
@@ -201,6 +215,18 @@ pub fn generate(
     if params.k() != k {
         return Err(GenerateError::SrsSize { expected: k, got: params.k() });
     }
+    generate_from(&Setup::from(params), vk, options)
+}
+
+/// As [`generate`], from what a verifier needs of the reference string: any size of the ceremony will do.
+///
+/// Errors: [`GenerateError`].
+pub fn generate_from(
+    setup: &Setup,
+    vk: &VerifyingKey<G1Affine>,
+    options: &Options<'_>,
+) -> Result<VerifierSource, GenerateError> {
+    let k = vk.get_domain().k();
     check_labels(options)?;
     let shape = Shape::new(vk, options.n_instances, options.accumulator)?;
     let key = KeyPoints::new(&shape, vk);
@@ -249,8 +275,8 @@ pub fn generate(
         constraints: constraints.lines,
         openings: sections::openings(&shape, &key),
         key_points: key_points.collect(),
-        generator: coordinates(&params.get_g()[0]),
-        pairing_words: pairing_words(params),
+        generator: coordinates(&setup.generator),
+        pairing_words: pairing_words(setup),
     };
     Ok(VerifierSource { solidity: contract.render()?, key_digest: digest })
 }

@@ -27,5 +27,5 @@ mod yul;
 
 pub use compile::{CompileError, Compiled, compile};
 pub use encode::{EncodeError, Encoder};
-pub use generate::{GenerateError, Options, VerifierSource, generate};
+pub use generate::{GenerateError, Options, Setup, VerifierSource, generate, generate_from};
 pub use shape::Accumulator;

@@ -40,9 +40,10 @@ interface IHalo2Verifier {
     /// @notice Thrown when everything is well formed and the proof is wrong.
     error ProofInvalid();
 
-    /// @notice Checks a proof; returns true or reverts.
+    /// @notice Checks a proof.
     /// @param proof halo2's proof, then the inverse of the product of everything that has to be inverted.
     /// @param instances Public inputs.
+    /// @return True; a proof that is wrong reverts.
     function verifyProof(bytes calldata proof, uint256[] calldata instances) external view returns (bool);
 }
 
@@ -63,6 +64,8 @@ contract {{ name }} {
     uint256 private constant N_INSTANCES = {{ n_instances }};
     uint256 private constant N_EVALUATIONS = {{ n_evaluations }};
 
+    // The layout is whole: what is read as part of a range has a name, too.
+    // slither-disable-start unused-state
     // Calldata, behind the selector.
     uint256 private constant PROOF_OFFSET = 0x40;
     uint256 private constant INSTANCES_OFFSET = {{ "{:#x}"|format(instances_offset) }};
@@ -76,6 +79,7 @@ contract {{ name }} {
 {%- for region in memory %}
     uint256 private constant {{ region.name }} = {{ "{:#06x}"|format(region.offset) }}; // {{ region.words }} × 32: {{ region.doc }}
 {%- endfor %}
+    // slither-disable-end unused-state
 
     fallback() external {
         if (msg.sig != IHalo2Verifier.verifyProof.selector) revert IHalo2Verifier.UnknownFunction(msg.sig);
@@ -270,7 +274,7 @@ contract {{ name }} {
         assembly ("memory-safe") {
             let r := mload(MODULUS_MPTR)
             let y := mload(Y_MPTR)
-            let h := 0
+            let h
 {%- for variable in constraint_variables %}
             let {{ variable }}
 {%- endfor %}

@@ -53,6 +53,8 @@ enum Part {
     Epoch,
     /// Verification of a log of 100,000 steps.
     Log,
+    /// Step proofs by our engine and by the library, with one and two threads.
+    Engine,
     /// Gas and size of generated verifiers beside those of snark-verifier's EVM loader, and of a whole anchor.
     Gas,
 }
@@ -81,6 +83,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
             }
             if wanted(Part::Log) {
                 figures.insert("log".to_owned(), cairn::log(&tools)?);
+            }
+            if wanted(Part::Engine) {
+                figures.insert("engine".to_owned(), cairn::engine(&tools, &cairn::STEP_SIZES, bench.repeat)?);
             }
             if wanted(Part::Gas) {
                 figures.insert("gas".to_owned(), gas::verifiers(&tools)?);

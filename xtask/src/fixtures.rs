@@ -2,7 +2,9 @@
 //!
 //! `testdata/anchor/demo.json` holds what was submitted for each epoch, and the creation code of the verifier that the
 //! run's key gives; `testdata/verifier/epoch_k21.json` holds that key and the first epoch's proof, `testdata/anchor/run` the
-//! run's log and epochs. The tests of the contracts, of the chain client and of `cairn anchor` run this code on these proofs.
+//! run's log and epochs, `testdata/anchor/epoch_key.vk` the key as `cairn` caches it. `second.json` and `second` there are the
+//! same of another run of one epoch, made here for the same contract and owner, so that runs can be anchored together. The tests
+//! of the contracts, of the chain client and of `cairn` run this code on these proofs.
 
 use std::{
     fs,
@@ -76,13 +78,40 @@ pub fn run(fixtures: &Fixtures) -> anyhow::Result<()> {
     keep_run(&dir, &file.with_file_name("run"))?;
     println!("fixtures: wrote {} ({} bytes) from {run}", file.display(), content.len());
 
+    second(&tools, &call, &content)?;
+
     let program = cargo::build(&tools, &["--package", "verifier-gen", "--example", "vector"], "vector")?;
     let key = text(&newest(&home.join("keys"), |path| path.extension().is_some_and(|kind| kind == "vk"))?)?;
     let vector = cargo::measure(&program, &["--key", &key, "--run", &run])?;
+    let kept = tools.repo().join(FILE).with_file_name("epoch_key.vk");
+    fs::copy(&key, kept).with_context(|| format!("copy {key}"))?;
     let file = tools.repo().join(VECTOR);
     fs::write(&file, format!("{vector:#}\n")).with_context(|| format!("write {}", file.display()))?;
     println!("fixtures: wrote {}", file.display());
     generate::run(&generate::Generate::default())
+}
+
+/// Makes the other run, unless it is there from an earlier call, and keeps it beside the first.
+fn second(tools: &Tools, call: &dyn Fn(&[&str]) -> anyhow::Result<Value>, first: &str) -> anyhow::Result<()> {
+    let first: Value = serde_json::from_str(first).context("the first run's vectors")?;
+    let of_first = |key: &str| first[key].as_str().with_context(|| format!("the first run's vectors have no {key}"));
+    let (contract, owner, salt) = (of_first("contract")?, of_first("owner")?, format!("0x{}", "22".repeat(32)));
+    let data = tools.repo().join("testdata/digits.csv.gz");
+    let artifacts = tools.repo().join(".cache/demo/second");
+    let (data, artifacts) = (data.to_string_lossy(), artifacts.to_string_lossy());
+    let what = ["train", "--data", &data, "--steps", "4", "--epoch-size", "4", "--artifacts", &artifacts];
+    let whose = ["--contract", contract, "--owner", owner, "--salt", &salt];
+    let trained = call(&[&what[..], &whose].concat())?;
+    let run = trained["run_dir"].as_str().context("cairn train names no run directory")?;
+    call(&["aggregate", "--run", run])?;
+    let mut vectors = call(&["anchor", "--run", run, "--dry-run"])?;
+    vectors["generated_by"] = json!("cargo xtask fixtures");
+    let file = tools.repo().join(FILE).with_file_name("second.json");
+    fs::write(&file, serde_json::to_string_pretty(&vectors)? + "\n")
+        .with_context(|| format!("write {}", file.display()))?;
+    keep_run(Path::new(run), &file.with_file_name("second"))?;
+    println!("fixtures: wrote {} from {run}", file.display());
+    Ok(())
 }
 
 /// Copies what `cairn anchor` reads of a run: its log and epochs, not step proofs, anchors and manifest.

@@ -48,6 +48,11 @@ pub fn run(generate: &Generate) -> anyhow::Result<()> {
 }
 
 impl Generate {
+    /// Compares, and writes nothing.
+    pub fn checked() -> Self {
+        Self { check: true }
+    }
+
     fn settle(&self, repo: &Path, name: &str, content: &str) -> anyhow::Result<()> {
         let path = repo.join(name);
         if !self.check {

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`fixtures`] | a demo run as vectors for the contracts' tests |
 //! | [`clients`] | torrent clients of others, for tests |
+//! | [`python`] | Python environments, tests of the package |
 //! | [`setup`] | install the pinned tools |
 //! | [`cargo`] | build a program of this repository, and ask it |
 //! | [`generate`] | the generated verifier of the demo's epochs |
 //! | [`bench`] | time, memory, sizes beside the budgets |
 //! | [`contracts`] | build, test and check the contracts |
+//! | [`natspec`] | whether the contracts explain themselves |
 //! | [`demo`] | the main job, end to end |
 //! | [`test`] | all tests |
 //! | [`tidy`] | the rules of the house |
@@ -23,6 +25,8 @@ mod contracts;
 mod demo;
 mod fixtures;
 mod generate;
+mod natspec;
+mod python;
 mod setup;
 mod test;
 mod tidy;
@@ -40,7 +44,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install the pinned tools (foundry, solc, snarkjs) and torrent clients for tests into the cache folder.
+    /// Install the pinned tools (foundry, solc, snarkjs), torrent clients and Python packages for tests into the cache folder.
     Setup,
     /// Build, test or check the contracts.
     Contracts {

@@ -9,9 +9,9 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use crate::{clients, contracts, demo, tidy, tools::Tools};
+use crate::{clients, contracts, demo, generate, python, tidy, tools::Tools};
 
-/// All tests: Rust, wasm build, contracts, and the demo as the end-to-end run.
+/// All tests: Rust, wasm build, contracts, the Python package, and the demo as the end-to-end run.
 #[derive(Args)]
 pub struct Test {
     /// Leave out the end-to-end run (about ten minutes).
@@ -26,7 +26,8 @@ struct Count {
     failed: u64,
 }
 
-/// Reads `test result: ok. 3 passed; 1 failed; …` (cargo) and `… 3 tests passed, 1 failed, …` (forge's last line).
+/// Reads `test result: ok. 3 passed; 1 failed; …` (cargo), `… 3 tests passed, 1 failed, …` (forge's last line) and
+/// `1 failed, 3 passed in 0.12s` (pytest's last line).
 fn count(line: &str) -> Option<Count> {
     let number_before = |word: &str| {
         let at = line.find(word)?;
@@ -38,7 +39,18 @@ fn count(line: &str) -> Option<Count> {
     if line.starts_with("Ran ") && line.contains("test suites") {
         return Some(Count { passed: number_before(" tests passed")?, failed: number_before(" failed")? });
     }
-    None
+    let (counts, _) = line.rsplit_once(" in ").filter(|(_, time)| time.starts_with(|c: char| c.is_ascii_digit()))?;
+    let mut total = Count::default();
+    for part in counts.split(", ") {
+        let (number, what) = part.split_once(' ')?;
+        let number: u64 = number.parse().ok()?;
+        match what {
+            "passed" => total.passed += number,
+            "failed" | "error" | "errors" => total.failed += number,
+            _ => {}
+        }
+    }
+    Some(total)
 }
 
 /// Runs a test runner, shows its output and counts.
@@ -89,9 +101,13 @@ fn all(test: &Test, total: &mut Count) -> anyhow::Result<()> {
     total.passed += 2;
 
     contracts::run(contracts::Action::Check)?;
+    println!("== generated verifier: from its key, compiled anew");
+    generate::run(&generate::Generate::checked())?;
+    total.passed += 1;
     runner("contracts", tools.command("forge")?.arg("test"), total)?;
     // Proving is memory-hungry: one test binary at a time (cargo does that), two tests at once.
     runner("rust", cargo(&repo).args(["test", "--workspace", "--no-fail-fast"]).env("RUST_TEST_THREADS", "2"), total)?;
+    runner("python", &mut python::tests(&tools)?, total)?;
     if !test.no_demo {
         println!("== end to end: the demo");
         demo::run(&demo::Demo::checked())?;
@@ -129,6 +145,11 @@ mod tests {
         let forge =
             count("Ran 5 test suites in 1.2s (3.4s CPU time): 65 tests passed, 0 failed, 0 skipped (65 total tests)");
         assert_eq!(forge.map(|c| (c.passed, c.failed)), Some((65, 0)));
-        assert!(count("running 3 tests").is_none());
+        let pytest = |line| count(line).map(|c| (c.passed, c.failed));
+        assert_eq!(pytest("2 failed, 42 passed, 1 warning, 1 error in 79.92s (0:01:19)"), Some((42, 3)));
+        assert_eq!(pytest("3 passed in 0.01s"), Some((3, 0)));
+        for other in ["running 3 tests", "== 3 passed", "3 files written in 2 s", "1 passed in review"] {
+            assert!(pytest(other).is_none_or(|found| found == (0, 0)), "{other}");
+        }
     }
 }

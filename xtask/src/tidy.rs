@@ -9,17 +9,18 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-use crate::tools::Tools;
+use crate::{natspec, tools::Tools};
 
 /// Which of our crates each of our crates may depend on (DESIGN §10, docs/ARCHITECTURE.md). Development dependencies may
 /// also use the lower layers `srs` and `circuits`.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 12] = [
     ("ledger", &[]),
     ("store", &["ledger"]),
     ("srs", &[]),
-    ("circuits", &["ledger"]),
+    ("engine", &[]),
+    ("circuits", &["ledger", "engine"]),
     ("prover", &["ledger", "circuits", "srs", "store"]),
-    ("aggregator", &["ledger", "circuits", "srs", "store"]),
+    ("aggregator", &["ledger", "circuits", "engine", "srs", "store"]),
     ("verifier-gen", &["ledger", "circuits", "srs", "store"]),
     ("chain", &["ledger"]),
     ("torrent", &["ledger"]),
@@ -70,6 +71,10 @@ fn file(path: &str, text: Option<&str>) -> Vec<Finding> {
     }
     if path.starts_with("contracts/artifacts/") && !text.is_some_and(|t| t.contains("\"generated_by\"")) {
         out.push(Finding(format!("{path}: a generated file must say what made it")));
+    }
+    if path.starts_with("contracts/src/") && path.ends_with(".sol") {
+        let missing = natspec::missing(text.unwrap_or_default());
+        out.extend(missing.into_iter().map(|what| Finding(format!("{path}: {what}"))));
     }
     if path == "CHANGELOG.md" && !text.is_some_and(|t| t.contains("## Unreleased")) {
         out.push(Finding(format!("{path}: no Unreleased section")));

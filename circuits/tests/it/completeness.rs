@@ -9,7 +9,7 @@ use halo2_proofs::poly::kzg::commitment::ParamsKZG;
 use ledger::{Hyper, Rule};
 use rand::{SeedableRng, rngs::StdRng};
 
-use crate::support::{K, LIMB_BITS, N, gradient, hyper, key, prove, shape, steps, violated, weights};
+use crate::support::{K, LIMB_BITS, N, gradient, hyper, key, prove, seeds, shape, steps, violated, weights};
 
 const RULES: [Rule; 2] = [Rule::AdamW, Rule::Sgd];
 
@@ -167,4 +167,31 @@ fn shapes_that_do_not_fit_are_refused() {
         Err(StepError::SrsSize { expected: K, got }) if got == K - 1
     ));
     assert_eq!((good.k, good.limb_bits), (K, LIMB_BITS));
+}
+
+#[test]
+fn the_engine_s_proofs_are_the_library_s_up_to_the_random_polynomial() {
+    // 32 bytes for each advice commitment; the next point is the random polynomial's.
+    const POINT: usize = 32;
+    for rule in RULES {
+        let key = key(rule);
+        let step = steps(rule, 2).remove(1);
+        let (input, output) = seeds(1, 1, 0);
+        let rng = || StdRng::seed_from_u64(4);
+        let make = |library: bool| {
+            let (witness, seeds) = (step.witness(rule), (&input, &output));
+            match library {
+                true => key.pk.prove_by_library(&key.params, witness, &step.instances, seeds, rng()),
+                false => key.pk.prove(&key.params, witness, &step.instances, seeds, rng()),
+            }
+            .expect("proves")
+        };
+        let (theirs, ours) = (make(true), make(false));
+        let common = key.vk.inner().cs().num_advice_columns() * POINT;
+        assert_eq!(ours[..common], theirs[..common], "{rule:?}");
+        assert_ne!(ours[common..], theirs[common..], "{rule:?}");
+        assert_eq!(ours.len(), theirs.len(), "{rule:?}");
+        key.vk.verify(&key.params, &step.instances, &ours).expect("the library's verifier accepts");
+        assert_eq!(make(false), ours, "{rule:?}: the same for the same random stream");
+    }
 }

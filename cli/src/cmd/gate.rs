@@ -10,7 +10,7 @@ use store::RunDir;
 
 use crate::cmd::target::{RunTarget, Target};
 use crate::cmd::{Global, block_on};
-use crate::output::{Output, failed};
+use crate::output::{NOT_PROVED, Output, failed};
 
 /// Whether something may rely on a run: is it anchored at a state, by enough steps, under an allowed policy and circuit that is
 /// not stopped, and final? The same answer as `AnchoredRun` gives a contract; all that is refused is named.
@@ -111,7 +111,7 @@ impl Gate {
             passes: refusals.is_empty(),
             facts: facts.map(Facts::from),
             refusals: refusals.iter().map(Refusal::from).collect(),
-            not_proved: "gradient honesty, data quality, bias",
+            not_proved: NOT_PROVED,
         };
         out.result(&report, text)?;
         if refusals.is_empty() {

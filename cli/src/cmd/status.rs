@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cmd::deploy::selector;
 use crate::cmd::gate::{Facts, last_state};
 use crate::cmd::{Global, block_on};
-use crate::output::Output;
+use crate::output::{NOT_PROVED, Output};
 use crate::run::open;
 
 /// Show where a run stands: steps, epochs, anchors and, with --rpc, what the chain says of it. Checks nothing; see
@@ -79,7 +79,7 @@ impl Status {
             anchored: dir.anchors()?.anchors().len() as u64,
             root: checkpoint.root.to_string(),
             srs: run.srs.name.clone(),
-            not_proved: "gradient honesty, data quality, bias",
+            not_proved: NOT_PROVED,
         };
         out.result(&report, |r| {
             format!(

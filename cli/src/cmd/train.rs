@@ -25,7 +25,7 @@ use serde::Serialize;
 use store::{PrivateDir, RunWriter, StepDraft};
 
 use crate::cmd::Global;
-use crate::output::Output;
+use crate::output::{NOT_PROVED, Output};
 use crate::progress;
 use crate::run::{NOTE_EPOCH_K, NOTE_GENESIS_PRODUCTS, NOTE_SHAPE};
 
@@ -184,7 +184,7 @@ impl Train {
             ("model", format!("mlp {:?}", config.model.sizes())),
             ("batch_size", self.batch.to_string()),
             ("loss_scale_log2", self.loss_scale_log2.to_string()),
-            ("not_proved", "gradient honesty, data quality, bias".to_owned()),
+            ("not_proved", NOT_PROVED.to_owned()),
         ]);
         // Runs of before there were schedules have no such note and go on.
         if config.lr_schedule != LrSchedule::CONSTANT {
@@ -232,7 +232,7 @@ impl Train {
         out.result(&trained, |t| {
             let proved = match (&t.run, &t.run_dir) {
                 (Some(run), Some(dir)) => format!(
-                    "run {run}\ndirectory {}\n{} steps proved; gradient honesty, data quality and bias are not proved\n",
+                    "run {run}\ndirectory {}\n{} steps proved; not proved: {NOT_PROVED}\n",
                     dir.display(),
                     t.steps
                 ),

@@ -6,7 +6,7 @@ use aggregator::EpochVerifyingKey;
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use verifier_gen::{Accumulator, Compiled, Encoder, Options, VerifierSource};
+use verifier_gen::{Accumulator, Compiled, Encoder, Options, Setup, VerifierSource};
 
 use crate::cmd::Global;
 use crate::home::Home;
@@ -50,7 +50,7 @@ pub fn encoder(key: &EpochVerifyingKey) -> anyhow::Result<Encoder> {
 /// Generates the verifier of a run's epochs of `n_steps`.
 pub fn generate(home: &Home<'_>, run: &ledger::RunDescription, n_steps: usize) -> anyhow::Result<VerifierSource> {
     let (step_srs, key) = step_key(home, run)?;
-    let (srs, epoch_key) = home.epoch_verifying_key((&step_srs, &key), &epoch_shape(run, n_steps)?)?;
+    let epoch_key = home.epoch_verifying_key((&step_srs, &key), &epoch_shape(run, n_steps)?)?;
     let command = format!("cairn verifier --epoch-size {n_steps}");
     let options = Options {
         contract: "EpochVerifier",
@@ -58,7 +58,8 @@ pub fn generate(home: &Home<'_>, run: &ledger::RunDescription, n_steps: usize) -
         accumulator: ACCUMULATOR,
         command: &command,
     };
-    Ok(verifier_gen::generate(srs.params(), epoch_key.inner(), &options)?)
+    // The epoch's reference string is the step's in another size.
+    Ok(verifier_gen::generate_from(&Setup::from(step_srs.params()), epoch_key.inner(), &options)?)
 }
 
 /// Compiles and says which compiler was used when it fails.

@@ -17,7 +17,7 @@ use store::{ProofFiles, RunDir, VerifiedLog};
 
 use crate::cmd::{Global, block_on, deploy::selector};
 use crate::home::Home;
-use crate::output::{Check, Failure, Output, failed};
+use crate::output::{Check, Failure, NOT_PROVED, Output, failed};
 use crate::progress;
 use crate::rpc;
 use crate::run::{epoch_shape, genesis_products, open, step_key};
@@ -102,7 +102,7 @@ impl Verify {
             finalized: None,
             step_verify_ms: 0.0,
             checks: Vec::new(),
-            not_proved: "gradient honesty, data quality, bias",
+            not_proved: NOT_PROVED,
         };
         let result = self.verify(global, out, &mut checks, &mut report);
         report.ok = result.is_ok();
@@ -366,7 +366,8 @@ fn epochs(
             Entry::Occupied(found) => found.into_mut(),
             Entry::Vacant(empty) => {
                 let shape = epoch_shape(run, n_steps as usize)?;
-                empty.insert(home.epoch_verifying_key(step, &shape)?)
+                let key = home.epoch_verifying_key(step, &shape)?;
+                empty.insert((home.srs(shape.k)?, key))
             }
         };
         let proof = EpochProof { instances: epoch.instances(), proof: dir.epoch_proof(EpochIndex(index as u64))? };

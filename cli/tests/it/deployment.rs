@@ -6,10 +6,11 @@ use std::{
     process::Command,
 };
 
-use ledger::Address;
+use chain::{InitCode, LogSteps};
+use ledger::{Address, Salt, Selector};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, STRANGER_KEY, Scratch, anvil::Anvil, cairn};
+use crate::support::{Answer, STRANGER_KEY, Scratch, anvil::Anvil, cairn, cairn_in};
 
 /// The first account of development nodes.
 const OWNER: &str = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
@@ -28,16 +29,20 @@ fn addresses(deployed: &Value) -> [Address; 3] {
     ["registry", "contract", "attestations"].map(|key| deployed[key].as_str().expect(key).parse().expect("an address"))
 }
 
-/// The Foundry script, sent by an account that is neither owner nor guardian.
-fn forge_script(anvil: &Anvil, environment: &[(&str, &str)]) {
+/// A tool that `cargo xtask setup` installed.
+fn tool(name: &str) -> PathBuf {
     let repo = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let cache = std::env::var_os("CAIRN_CACHE").map_or_else(|| repo.join(".cache"), PathBuf::from);
-    let tools = fs::canonicalize(cache.join("tools/bin")).expect("run `cargo xtask setup` first");
-    let output = Command::new(tools.join("forge"))
+    fs::canonicalize(cache.join("tools/bin")).expect("run `cargo xtask setup` first").join(name)
+}
+
+/// The Foundry script, sent by an account that is neither owner nor guardian.
+fn forge_script(anvil: &Anvil, environment: &[(&str, &str)]) {
+    let output = Command::new(tool("forge"))
         .args(["script", "contracts/script/Deploy.s.sol", "--broadcast", "--rpc-url", &anvil.url])
         .args(["--private-key", STRANGER_KEY])
-        .current_dir(repo)
-        .env("FOUNDRY_SOLC", tools.join("solc"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .env("FOUNDRY_SOLC", tool("solc"))
         .envs(environment.iter().copied())
         .output()
         .expect("forge runs");
@@ -168,4 +173,78 @@ async fn record_is_written_read_and_refused_when_it_does_not_fit() {
     let line =
         "recorded verifier of 4 steps: expected 0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266, the registry has none";
     assert!(answer.refused(1).contains(line), "{answer:#?}");
+}
+
+/// The kept run's verifying key, in the cache of a home: generating it anew takes minutes.
+fn home_with_key() -> tempfile::TempDir {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/anchor");
+    let run: Value = serde_json::from_slice(&fs::read(testdata.join("run/run.json")).expect("a run")).expect("JSON");
+    let digest = run["policy"]["step_key_digest"].as_str().expect("a digest").trim_start_matches("0x")[..16].to_owned();
+    let name = format!("epoch-dev-v{}-{digest}-n4-c1-k21.vk", aggregator::keys::CIRCUIT_VERSION);
+    let home = tempfile::tempdir().expect("scratch space");
+    fs::create_dir(home.path().join("keys")).expect("scratch space");
+    fs::copy(testdata.join("epoch_key.vk"), home.path().join("keys").join(name)).expect("the key");
+    home
+}
+
+/// `deploy --check` makes the verifier's code from the key, and compares it with the code at the address that the registry names.
+#[tokio::test]
+async fn verifier_that_its_key_does_not_give_is_refused() {
+    let (anvil, home) = (Anvil::start(), home_with_key());
+    let [registry, ..] = addresses(&deploy(&anvil, &[]).must());
+    // The verifier of the same key, as `cargo xtask fixtures` compiled it.
+    let kept: Value = serde_json::from_str(include_str!("../../../testdata/anchor/demo.json")).expect("the vectors");
+    let text = |key: &str| kept[key].as_str().expect(key);
+    let code = hex::decode(text("verifier_code").trim_start_matches("0x")).expect("hex");
+    let selector: Selector = text("selector").parse().expect("a selector");
+    let writer = anvil.writer().await;
+    let verifier = writer.deploy(&InitCode::verifier(code, Salt([0; 32]))).await.expect("deployed").address;
+    writer.add_verifier(registry, selector, LogSteps(2), verifier).await.expect("added");
+
+    let (run, solc) = (concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/anchor/run"), tool("solc"));
+    let compare = || {
+        let args = ["deploy", "--check", "--rpc", &anvil.url, "--owner", OWNER, "--run", run, "--solc"];
+        cairn_in(home.path(), &[&args[..], &[solc.to_str().expect("UTF-8")]].concat())
+    };
+    let restore = anvil.request("evm_snapshot", json!([])).await;
+    let found = |answer: &Answer| answer.json()["contracts"][3].clone();
+
+    let answer = compare();
+    answer.must();
+    let honest = found(&answer);
+    assert_eq!((&honest["contract"], &honest["address"]), (&json!("verifier of 4 steps"), &json!(verifier)));
+
+    let mut code = anvil.code(verifier).await;
+    let last = code.len() - 1;
+    code[last] ^= 1;
+    anvil.set_code(verifier, &code).await;
+    let answer = compare();
+    let line = answer.refused(1);
+    assert!(line.starts_with("cairn: check failed: deployed code: verifier of 4 steps"), "{line}");
+    assert!(line.contains(&format!("byte {last} differs")) && line.contains(&verifier.to_string()), "{line}");
+    assert_eq!(found(&answer)["first_difference"], json!(last));
+    assert_eq!(found(&answer)["expected_code_hash"], honest["got_code_hash"]);
+    anvil.request("evm_revert", json!([restore])).await;
+
+    // Another registry names code of the owner's own making for the same place: it accepts anything.
+    let other = ["--salt", &format!("0x{}", "5a".repeat(32))].map(str::to_owned);
+    let other: Vec<&str> = other.iter().map(String::as_str).collect();
+    let deployed = deploy(&anvil, &other).must();
+    let [registry, ..] = addresses(&deployed);
+    // PUSH1 1, PUSH1 0, MSTORE, PUSH1 32, PUSH1 0, RETURN: one word that is 1.
+    let lenient: Address = "0x00000000000000000000000000000000000a11ce".parse().expect("an address");
+    anvil.set_code(lenient, &[0x60, 1, 0x60, 0, 0x52, 0x60, 32, 0x60, 0, 0xf3]).await;
+    let args = ["deploy", "--check", "--rpc", &anvil.url, "--owner", OWNER, "--run", run, "--solc"];
+    let compare = || cairn_in(home.path(), &[&args[..], &[solc.to_str().expect("UTF-8")], other.as_slice()].concat());
+    let answer = compare();
+    let line = answer.refused(1);
+    assert!(line.contains(&format!("the registry has none for circuit family {}", selector)), "{line}");
+    writer.add_verifier(registry, selector, LogSteps(2), lenient).await.expect("added");
+    let answer = compare();
+    let line = answer.refused(1);
+    assert!(line.contains(&format!("verifier of 4 steps {lenient}: byte 1 differs")), "{line}");
+    assert_eq!(
+        (&found(&answer)["got_bytes"], found(&answer)["expected_bytes"].as_u64() > Some(1_000)),
+        (&json!(10), true)
+    );
 }

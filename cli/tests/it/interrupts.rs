@@ -4,28 +4,14 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::support::{Scratch, cairn, cairn_in, process, process_in, verify};
+use crate::support::{Scratch, cairn, cairn_in, process, process_in, verify, wait_for};
 
 /// Sends a signal as the terminal does.
 fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().expect("kill runs");
     assert!(sent.success());
-}
-
-/// Waits until something happened, then for `delay`; false if the process ended before.
-fn wait_for(child: &mut Child, happened: impl Fn() -> bool, delay: Duration) -> bool {
-    let start = Instant::now();
-    while !happened() {
-        if child.try_wait().expect("a process").is_some() {
-            return false;
-        }
-        assert!(start.elapsed() < Duration::from_secs(120), "the process made no progress");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    std::thread::sleep(delay);
-    true
 }
 
 #[test]

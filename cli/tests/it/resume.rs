@@ -2,22 +2,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::support::{Scratch, cairn, process, verify};
+use crate::support::{Scratch, cairn, process, verify, wait_for};
 
 /// Waits for `happened`, or for the process to end.
 fn kill_when(args: &[&str], happened: impl Fn() -> bool, delay: Duration) -> bool {
     let mut child = process(args).spawn().expect("cairn starts");
-    let start = Instant::now();
-    while !happened() {
-        if child.try_wait().expect("a process").is_some() {
-            return false;
-        }
-        assert!(start.elapsed() < Duration::from_secs(120), "the process made no progress");
-        std::thread::sleep(Duration::from_millis(1));
+    if !wait_for(&mut child, happened, delay) {
+        return false;
     }
-    std::thread::sleep(delay);
     // SIGKILL: nothing can be cleaned up.
     child.kill().expect("killed");
     child.wait().expect("a process");

@@ -2,8 +2,9 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::LazyLock,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -207,4 +208,18 @@ pub fn copy(run: &Path) -> (tempfile::TempDir, PathBuf) {
     let to = parent.path().join(run.file_name().expect("a name"));
     tree(run, &to);
     (parent, to)
+}
+
+/// Waits until something happened, then for `delay`; false if the process ended before.
+pub fn wait_for(child: &mut Child, happened: impl Fn() -> bool, delay: Duration) -> bool {
+    let start = Instant::now();
+    while !happened() {
+        if child.try_wait().expect("a process").is_some() {
+            return false;
+        }
+        assert!(start.elapsed() < Duration::from_secs(120), "the process made no progress");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(delay);
+    true
 }

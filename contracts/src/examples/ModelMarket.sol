@@ -44,6 +44,9 @@ contract ModelMarket {
     }
 
     /// @notice Lists the model at `state` for `price`; the run's owner.
+    /// @param run The run that made the model.
+    /// @param state Digest of the state that is for sale.
+    /// @param price In wei; what it buys is settled elsewhere.
     function list(RunId run, uint256 state, uint256 price) external {
         IRunAnchor.Facts memory facts = AnchoredRun.requirePasses(ANCHOR, run, state, _gate);
         if (msg.sender != facts.owner) revert NotRunOwner(run, facts.owner, msg.sender);
@@ -53,6 +56,7 @@ contract ModelMarket {
 
     /// @notice Takes a model off: its seller; or anybody, once the run no longer passes the gate, as when its circuit
     /// was stopped.
+    /// @param run The run of a listed model.
     function delist(RunId run) external {
         address seller = _listings[run].seller;
         if (seller == address(0)) revert NotListed(run);
@@ -62,16 +66,21 @@ contract ModelMarket {
     }
 
     /// @notice What is on offer; all zero if nothing.
+    /// @param run The run of a model.
+    /// @return Seller, steps, state and price.
     function listingOf(RunId run) external view returns (Listing memory) {
         return _listings[run];
     }
 
     /// @notice What a listed run must show.
+    /// @return The gate, fixed at deployment.
     function gate() external view returns (AnchoredRun.Gate memory) {
         return _gate;
     }
 
     /// @notice Whether the run passes the gate now, with the state it is listed at.
+    /// @param run The run of a listed model.
+    /// @return Whether it could be listed again.
     function passes(RunId run) public view returns (bool) {
         // slither-disable-next-line unused-return
         (Refusal refusal,,) = AnchoredRun.evaluate(ANCHOR.factsOf(run), _listings[run].state, _gate);

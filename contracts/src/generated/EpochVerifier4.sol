@@ -40,9 +40,10 @@ interface IHalo2Verifier {
     /// @notice Thrown when everything is well formed and the proof is wrong.
     error ProofInvalid();
 
-    /// @notice Checks a proof; returns true or reverts.
+    /// @notice Checks a proof.
     /// @param proof halo2's proof, then the inverse of the product of everything that has to be inverted.
     /// @param instances Public inputs.
+    /// @return True; a proof that is wrong reverts.
     function verifyProof(bytes calldata proof, uint256[] calldata instances) external view returns (bool);
 }
 
@@ -63,6 +64,8 @@ contract EpochVerifier4 {
     uint256 private constant N_INSTANCES = 22;
     uint256 private constant N_EVALUATIONS = 38;
 
+    // The layout is whole: what is read as part of a range has a name, too.
+    // slither-disable-start unused-state
     // Calldata, behind the selector.
     uint256 private constant PROOF_OFFSET = 0x40;
     uint256 private constant INSTANCES_OFFSET = 0x940;
@@ -190,6 +193,7 @@ contract EpochVerifier4 {
     uint256 private constant TERM_MPTR = 0x09e0; // 3 × 32: x, y, scalar
     uint256 private constant PAIRING_MPTR = 0x0a40; // 12 × 32: two pairs of a point of G1 and one of G2
     uint256 private constant TRANSCRIPT_MPTR = 0x0bc0; // 39 × 32: transcript's last hash and what is absorbed since
+    // slither-disable-end unused-state
 
     fallback() external {
         if (msg.sig != IHalo2Verifier.verifyProof.selector) revert IHalo2Verifier.UnknownFunction(msg.sig);
@@ -504,7 +508,7 @@ contract EpochVerifier4 {
         assembly ("memory-safe") {
             let r := mload(MODULUS_MPTR)
             let y := mload(Y_MPTR)
-            let h := 0
+            let h
             let t0
             let t1
             let t2

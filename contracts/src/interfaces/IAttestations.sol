@@ -66,8 +66,10 @@ interface IAttestations {
     error AnchorWithoutCode(address anchor);
 
     /// @notice Makes an attestation public; anybody who has the auditor's signature, or the auditor without one.
+    /// @param attestation The auditor's word.
     /// @param path That `root` belongs to the run: RFC 9162 consistency of the first `steps` steps with what is anchored;
     /// empty if that is the same.
+    /// @param signature The auditor's; not looked at if the auditor calls.
     /// @return id EIP-712 digest of the attestation.
     function attest(Attestation calldata attestation, bytes32[] calldata path, bytes calldata signature)
         external
@@ -75,25 +77,47 @@ interface IAttestations {
 
     /// @notice Takes an attestation back, even before it was made public. The auditor, or anybody who has its signature
     /// of `Revocation(bytes32 attestation,string reason)`.
+    /// @param attestation What was signed.
+    /// @param reason Why, in words.
+    /// @param signature The auditor's, of the revocation; not looked at if the auditor calls.
     function revoke(Attestation calldata attestation, string calldata reason, bytes calldata signature) external;
 
     /// @notice What is stored under an id; all zero if nothing.
+    /// @param id Digest of an attestation.
+    /// @return Auditor, run, steps, times and status.
     function entryOf(bytes32 id) external view returns (Entry memory);
 
     /// @notice Whether the attestation was made, is not revoked and has not expired.
+    /// @param id Digest of an attestation.
+    /// @return True until it is revoked or expires.
     function isStanding(bytes32 id) external view returns (bool);
 
     /// @notice Number of steps that the auditor's last public attestation of the run covers; zero if that one does not
     /// stand.
+    /// @param run The run.
+    /// @param auditor Whose word is asked for.
+    /// @return steps Counted from step 0.
     function stepsAttested(uint256 run, address auditor) external view returns (uint64 steps);
 
     /// @notice EIP-712 digest of an attestation: what the auditor signs, and its id.
+    /// @param attestation The words.
+    /// @return id Digest with this chain and this contract in its domain.
     function idOf(Attestation calldata attestation) external view returns (bytes32 id);
 
     /// @notice EIP-712 digest of a revocation.
+    /// @param id Digest of an attestation.
+    /// @param reason Why it is revoked.
+    /// @return digest What the auditor signs.
     function revocationDigest(bytes32 id, string calldata reason) external view returns (bytes32 digest);
 
     /// @notice EIP-712 domain (ERC-5267).
+    /// @return fields Which of the following are part of the domain.
+    /// @return name Name.
+    /// @return version Version.
+    /// @return chainId This chain.
+    /// @return verifyingContract This contract.
+    /// @return salt Not used.
+    /// @return extensions None.
     function eip712Domain()
         external
         view
@@ -108,5 +132,6 @@ interface IAttestations {
         );
 
     /// @notice The anchor whose runs are attested, fixed at deployment.
+    /// @return Its address.
     function anchor() external view returns (address);
 }

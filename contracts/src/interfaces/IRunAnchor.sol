@@ -164,28 +164,47 @@ interface IRunAnchor {
         returns (RunId run);
 
     /// @notice Anchors the next epoch; owner or submitter.
+    /// @param run The run.
     /// @param epoch Counter of this epoch: one more than the head's.
+    /// @param input State after the epoch, its steps, the tree's peaks before it, and the proof.
     function anchor(RunId run, uint64 epoch, AnchorInput calldata input) external;
 
     /// @notice Anchors several epochs, of one run or of several, in this order: all of them or none.
+    /// @param items Epochs; each is the next of its run when its turn comes.
     function anchorBatch(BatchItem[] calldata items) external;
 
     /// @notice Says where the bundle of the first `size` steps is; owner or submitter.
+    /// @param run The run.
+    /// @param size Steps in the bundle; all of them are anchored.
+    /// @param manifestDigest SHA-256 of the bundle's manifest.
+    /// @param infohashV1 SHA-1 infohash of the torrent (BEP 3).
+    /// @param infohashV2 SHA-256 infohash of the torrent (BEP 52).
     function announce(RunId run, uint64 size, bytes32 manifestDigest, bytes20 infohashV1, bytes32 infohashV2) external;
 
     /// @notice Ends the run; owner. Its last state may then be the start of children.
+    /// @param run A run with at least one anchored epoch.
     function finalize(RunId run) external;
 
     /// @notice Allows or forbids an account to anchor and announce; owner.
+    /// @param run The run.
+    /// @param submitter The account; its right ends with the owner's.
+    /// @param allowed Whether it may from now on.
     function setSubmitter(RunId run, address submitter, bool allowed) external;
 
     /// @notice Offers the run to `to`; zero withdraws the offer. Owner.
+    /// @param run The run.
+    /// @param to Who may accept it.
     function transferRun(RunId run, address to) external;
 
     /// @notice Takes an offered run over.
+    /// @param run A run that was offered to the caller.
     function acceptRun(RunId run) external;
 
     /// @notice Whether step `step` with these two hashes is under the run's root.
+    /// @param run The run.
+    /// @param step Index of the step, from 0.
+    /// @param digest Its statement digest D_t.
+    /// @param recordHash SHA-256 of its record, A_t.
     /// @param path Sibling hashes from the leaf to the root (RFC 9162, 2.1.3).
     /// @return included False for a step that is not anchored.
     function verifyInclusion(RunId run, uint64 step, uint256 digest, bytes32 recordHash, bytes32[] calldata path)
@@ -195,6 +214,9 @@ interface IRunAnchor {
 
     /// @notice Whether the run's first `size` steps have the root `root`: how a root of the past is shown to belong to
     /// the run.
+    /// @param run The run.
+    /// @param size Number of steps, from 1 to all that are anchored.
+    /// @param root Root that they are said to have.
     /// @param path Nodes, smallest subtree first (RFC 9162, 2.1.4); empty if `size` is the run's.
     /// @return consistent False for no steps, and for more than are anchored.
     function verifyConsistency(RunId run, uint64 size, bytes32 root, bytes32[] calldata path)
@@ -203,23 +225,38 @@ interface IRunAnchor {
         returns (bool consistent);
 
     /// @notice The run's last anchored state.
+    /// @param run The run; reverts if it is unknown.
+    /// @return Root, state, counter, steps, time, and whether it is final.
     function head(RunId run) external view returns (Head memory);
 
     /// @notice What the run is bound to.
+    /// @param run The run; reverts if it is unknown.
+    /// @return What was registered, and its owners.
     function runOf(RunId run) external view returns (Run memory);
 
     /// @notice What the gate of a marketplace looks at. Does not revert for an unknown run.
+    /// @param run The run.
+    /// @return facts All zero if it is unknown.
     function factsOf(RunId run) external view returns (Facts memory);
 
     /// @notice Whether the run takes no more epochs.
+    /// @param run The run; reverts if it is unknown.
+    /// @return True once it was finalized.
     function isFinal(RunId run) external view returns (bool);
 
     /// @notice Whether `account` may anchor and announce: the owner, or a submitter of this owner.
+    /// @param run The run; reverts if it is unknown.
+    /// @param account Who would anchor or announce.
+    /// @return True for the owner and for the submitters that this owner set.
     function isSubmitter(RunId run, address account) external view returns (bool);
 
     /// @notice The id of the run that `owner` registers with `salt`.
+    /// @param owner Account that registers.
+    /// @param salt Its free choice.
+    /// @return run keccak256(abi.encode(chainId, this contract, owner, salt)) modulo the scalar field.
     function runIdOf(address owner, bytes32 salt) external view returns (RunId run);
 
     /// @notice The registry of verifiers, fixed at deployment.
+    /// @return Its address.
     function registry() external view returns (address);
 }

@@ -65,52 +65,76 @@ interface IVerifierRegistry {
     error SelectorFrozen(bytes4 selector);
 
     /// @notice Proposes a verifier. Replaces a pending proposal, and starts the delay anew.
+    /// @param selector Circuit family.
+    /// @param logSteps Epochs of 2^logSteps steps, at most 16.
+    /// @param verifier An address with code; its code hash is kept.
     function proposeVerifier(bytes4 selector, uint8 logSteps, address verifier) external;
 
     /// @notice Withdraws a proposal.
+    /// @param selector Circuit family.
+    /// @param logSteps Epochs of 2^logSteps steps.
     function cancelProposal(bytes4 selector, uint8 logSteps) external;
 
     /// @notice Adds the proposed verifier once its delay has passed.
+    /// @param selector Circuit family, not frozen.
+    /// @param logSteps Epochs of 2^logSteps steps; their place is empty.
     function addVerifier(bytes4 selector, uint8 logSteps) external;
 
     /// @notice Stops a selector at once and for ever; owner or guardian.
+    /// @param selector Circuit family.
     function freeze(bytes4 selector) external;
 
     /// @notice Stops a selector at once and for ever; anybody who shows that one of its verifiers accepts a proof for
     /// instances that the circuit makes impossible: a word that is not a field element, a first step of 2^40 or more, or
     /// a fresh flag other than 0 and 1.
+    /// @param selector Circuit family.
+    /// @param logSteps Epochs of 2^logSteps steps, whose verifier is broken.
     /// @param proof As the verifier takes it; no accumulator in front.
     /// @param instances All instances, accumulator first.
     function freezeByProof(bytes4 selector, uint8 logSteps, bytes calldata proof, uint256[] calldata instances) external;
 
     /// @notice Offers the registry to `to`; zero withdraws the offer.
+    /// @param to Who may accept it.
     function transferOwnership(address to) external;
 
     /// @notice Takes the offered registry over.
     function acceptOwnership() external;
 
     /// @notice Hands the guardian's right to `to`; only the guardian can, so that an owner cannot remove it.
+    /// @param to The new guardian, not zero.
     function transferGuardian(address to) external;
 
     /// @notice The verifier of epochs of 2^logSteps steps.
     /// @dev Reverts with SelectorFrozen or VerifierMissing instead of returning an address that must not be used.
+    /// @param selector Circuit family.
+    /// @param logSteps Epochs of 2^logSteps steps.
+    /// @return verifier Its address.
     function verifierOf(bytes4 selector, uint8 logSteps) external view returns (address verifier);
 
     /// @notice What is proposed; all zero if nothing.
+    /// @param selector Circuit family.
+    /// @param logSteps Epochs of 2^logSteps steps.
+    /// @return proposal Address, code hash, and when it may be added (unix seconds).
     function proposalOf(bytes4 selector, uint8 logSteps) external view returns (Proposal memory proposal);
 
     /// @notice Whether the selector is frozen.
+    /// @param selector Circuit family.
+    /// @return frozen True for ever once it was stopped.
     function isFrozen(bytes4 selector) external view returns (bool frozen);
 
     /// @notice Seconds between a proposal and its addition.
+    /// @return secs Fixed at deployment.
     function delay() external view returns (uint64 secs);
 
     /// @notice Who proposes and adds verifiers.
+    /// @return account The owner.
     function owner() external view returns (address account);
 
     /// @notice Who was offered the registry; zero if nobody.
+    /// @return account Who may accept.
     function pendingOwner() external view returns (address account);
 
     /// @notice Who freezes selectors.
+    /// @return account The guardian.
     function guardian() external view returns (address account);
 }

@@ -34,6 +34,10 @@ library AnchoredRun {
     error RunRefused(RunId run, Refusal refusal, uint256 expected, uint256 got);
 
     /// @notice Reverts unless the run passes the gate and its anchored state is `state`.
+    /// @param anchor Contract that holds the run.
+    /// @param run The run.
+    /// @param state Digest of the state that is offered.
+    /// @param gate What it must show.
     /// @return facts What the chain says of the run.
     function requirePasses(IRunAnchor anchor, RunId run, uint256 state, Gate memory gate)
         internal
@@ -46,6 +50,9 @@ library AnchoredRun {
     }
 
     /// @notice The gate as a pure function of what the chain says.
+    /// @param facts What the chain says of the run.
+    /// @param state Digest of the state that is offered.
+    /// @param gate What it must show.
     /// @return refusal The first check that fails.
     /// @return expected What it asks for.
     /// @return got What there is.

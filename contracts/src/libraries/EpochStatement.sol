@@ -25,6 +25,7 @@ library EpochStatement {
 
     /// @notice Finds an instance that no valid proof can have: a word that is not a field element, a first step that
     /// the circuit's range check excludes, or a fresh flag that is no bit.
+    /// @param instances All instances of a proof, accumulator first.
     /// @return found Whether there is one.
     /// @return index Position of the first one.
     /// @return value The word there.
@@ -43,6 +44,9 @@ library EpochStatement {
 
     /// @notice Whether a verifier says yes: it answers one word, and the word is one. A revert and any other answer is
     /// a no; an address without code answers nothing.
+    /// @param returned Whether the call did not revert.
+    /// @param answer What it gave.
+    /// @return Whether that is an acceptance.
     function isYes(bool returned, bytes memory answer) internal pure returns (bool) {
         return returned && answer.length == 32 && abi.decode(answer, (uint256)) == 1;
     }

@@ -10,6 +10,10 @@ library Signatures {
 
     /// @notice Whether `signer` signed `digest`: an account by ECDSA, 65 bytes r ‖ s ‖ v; a contract by ERC-1271.
     /// @dev An account that delegates to code (EIP-7702) still signs with its key, so that comes first.
+    /// @param signer Account or contract.
+    /// @param digest What was signed.
+    /// @param signature 65 bytes of an account, or what the contract takes.
+    /// @return False for any other signature, and for the zero address.
     function isSignedBy(address signer, bytes32 digest, bytes calldata signature) internal view returns (bool) {
         if (signer == address(0)) return false;
         if (signature.length == 65 && _recover(digest, signature) == signer) return true;

@@ -15,11 +15,18 @@ library StepTree {
     error Sha256Failed();
 
     /// @notice Hash of one step's leaf.
+    /// @param step Index of the step, from 0.
+    /// @param digest Its statement digest D_t.
+    /// @param recordHash SHA-256 of its record, A_t.
+    /// @return SHA-256(0x00 ‖ u64be(step) ‖ digest ‖ recordHash).
     function leaf(uint64 step, uint256 digest, bytes32 recordHash) internal pure returns (bytes32) {
         return sha256(abi.encodePacked(bytes1(0x00), step, digest, recordHash));
     }
 
     /// @notice Hash of two neighbours.
+    /// @param left Hash of the left subtree.
+    /// @param right Hash of the right subtree.
+    /// @return hash SHA-256(0x01 ‖ left ‖ right).
     function node(bytes32 left, bytes32 right) internal view returns (bytes32 hash) {
         bool ok;
         // hash = sha256(abi.encodePacked(bytes1(0x01), left, right));
@@ -36,6 +43,10 @@ library StepTree {
 
     /// @notice Root of an epoch whose number of steps is a power of two.
     /// @dev The caller has checked that both arrays have the same length, a power of two.
+    /// @param firstStep Index of the first step.
+    /// @param digests D_t of each step.
+    /// @param recordHashes A_t of each step.
+    /// @return root Root over their leaves.
     function epochRoot(uint64 firstStep, uint256[] calldata digests, bytes32[] calldata recordHashes)
         internal
         view
@@ -81,6 +92,8 @@ library StepTree {
     }
 
     /// @notice Number of perfect subtrees that a tree of `size` leaves consists of: one for each one-bit.
+    /// @param size Number of leaves.
+    /// @return count Number of one-bits.
     function peakCount(uint64 size) internal pure returns (uint256 count) {
         for (uint256 rest = size; rest != 0; rest &= rest - 1) {
             ++count;
@@ -88,6 +101,8 @@ library StepTree {
     }
 
     /// @notice Root of the tree that consists of these perfect subtrees, largest first.
+    /// @param peaks Roots of the subtrees, largest first.
+    /// @return root The fold from the smallest up; of none, `EMPTY_ROOT`.
     function rootOf(bytes32[] calldata peaks) internal view returns (bytes32 root) {
         return peaks.length == 0 ? EMPTY_ROOT : _fold(peaks, peaks.length - 1, peaks[peaks.length - 1]);
     }
@@ -95,6 +110,11 @@ library StepTree {
     /// @notice Appends a perfect subtree of 2^level leaves to a tree of `size` leaves, and returns the new root.
     /// @dev The caller has checked that `size` is a multiple of 2^level, and the peaks: as many as `peakCount(size)`, and
     /// `rootOf` them is the tree's root. The new tree keeps them or has them as nodes, so its root extends the old one.
+    /// @param size Leaves before.
+    /// @param level Binary logarithm of the new leaves.
+    /// @param subtree Root over the new leaves.
+    /// @param peaks Peaks of the tree before, largest first.
+    /// @return root Root over all leaves.
     function append(uint64 size, uint256 level, bytes32 subtree, bytes32[] calldata peaks)
         internal
         view
@@ -115,6 +135,12 @@ library StepTree {
 
     /// @notice Whether `leafHash` is the leaf at `index` of the tree of `size` leaves with this root.
     /// @dev RFC 9162, 2.1.3.2.
+    /// @param root Root of the tree.
+    /// @param size Its leaves.
+    /// @param index Position of the leaf, from 0.
+    /// @param leafHash Hash of the leaf.
+    /// @param path Sibling hashes from the leaf to the root.
+    /// @return False for an index that is not in the tree, and for a path of another length.
     function verify(bytes32 root, uint64 size, uint64 index, bytes32 leafHash, bytes32[] calldata path)
         internal
         view
@@ -145,6 +171,12 @@ library StepTree {
     /// @notice Whether the tree of `size` leaves with this root begins with the leaves of the tree of `oldSize` leaves
     /// with `oldRoot`. The empty tree is no beginning: it says nothing.
     /// @dev RFC 9162, 2.1.4.2.
+    /// @param root Root of the larger tree.
+    /// @param size Its leaves.
+    /// @param oldRoot Root of the smaller tree.
+    /// @param oldSize Its leaves.
+    /// @param path Nodes, smallest subtree first; empty if the sizes are equal.
+    /// @return False for an empty smaller tree, and for a larger one than the tree.
     function verifyConsistency(bytes32 root, uint64 size, bytes32 oldRoot, uint64 oldSize, bytes32[] calldata path)
         internal
         view

@@ -184,7 +184,7 @@ impl Ours {
     }
 
     /// Seeds with our engine until the client has everything.
-    async fn seed_until_fetched(self, client: impl FnOnce(&Self, SocketAddr) -> Running) {
+    async fn fetched_by(self, client: impl FnOnce(&Self, SocketAddr) -> Running) {
         let dir = self.path("ours");
         self.content.write_to(&dir);
         let discovery = [Discovery::Trackers].into();
@@ -224,7 +224,7 @@ impl Ours {
 #[tokio::test(flavor = "multi_thread")]
 async fn aria2_fetches_what_we_seed() {
     let client = |ours: &Ours, _| run(aria2(free_port(), &ours.path("theirs")).arg("--seed-time=0").arg(&ours.file));
-    Ours::new().await.seed_until_fetched(client).await;
+    Ours::new().await.fetched_by(client).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,13 +233,13 @@ async fn transmission_fetches_what_we_seed() {
         std::fs::create_dir(ours.path("theirs")).expect("scratch space");
         run(transmission(free_port(), &ours.path("theirs"), &ours.path("config")).arg(&ours.file))
     };
-    Ours::new().await.seed_until_fetched(client).await;
+    Ours::new().await.fetched_by(client).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn libtorrent_fetches_what_we_seed() {
     let client = |ours: &Ours, seed| libtorrent(&ours.file, &ours.path("theirs"), &[seed]).0;
-    Ours::new().await.seed_until_fetched(client).await;
+    Ours::new().await.fetched_by(client).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,8 @@ use crate::{
 pub const STEP_SIZES: [u64; 3] = [2_410, 50_890, 131_072];
 /// Steps of the measured epoch.
 const EPOCH: u64 = 4;
+/// Threads that provers are compared with.
+const THREADS: [&str; 2] = ["1", "2"];
 
 /// Where reference strings, keys and runs of benchmarks are kept.
 fn scratch(tools: &Tools) -> PathBuf {
@@ -57,6 +59,42 @@ pub fn steps(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Valu
         rows.push(row);
     }
     Ok(Value::Array(rows))
+}
+
+/// Step proofs and an epoch proof by the engine and by the library, side by side.
+pub fn engine(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Value> {
+    let step = build(tools, &["--package", "circuits", "--example", "engine_bench"], "engine_bench")?;
+    let epoch = build(tools, &["--package", "aggregator", "--example", "epoch_bench"], "epoch_bench")?;
+    let home = text(&scratch(tools).join("home"))?;
+    let mut rows = Vec::new();
+    for &size in sizes {
+        for threads in THREADS {
+            println!("== step proof by library and engine, {size} parameters, threads: {threads}");
+            rows.extend(side_by_side(|prover| {
+                measure(&step, &[&size.to_string(), &repeat.to_string(), &home, prover, threads])
+            })?);
+        }
+    }
+    for threads in THREADS {
+        println!("== proof of an epoch of {EPOCH} steps by library and engine, threads: {threads}");
+        rows.extend(side_by_side(|prover| measure(&epoch, &[&home, prover, threads]))?);
+    }
+    Ok(Value::Array(rows))
+}
+
+/// Both provers' figures and their ratio.
+fn side_by_side(run: impl Fn(&str) -> anyhow::Result<Value>) -> anyhow::Result<[Value; 2]> {
+    let figures = |prover| -> anyhow::Result<(f64, Value)> {
+        let row = run(prover)?;
+        let (time, cpu) = (least(&row, "prove_ms")?, least(&row, "cpu_s")?);
+        let memory = number(&row, "peak_rss_bytes")?;
+        line(prover, &format!("{:.2} s, {cpu:.2} CPU-s, peak {}", time / 1e3, bytes(memory)), None);
+        Ok((time, row))
+    };
+    let ((library_ms, library), (engine_ms, engine)) = (figures("library")?, figures("engine")?);
+    let ratio = library_ms / engine_ms;
+    line("times as fast", &format!("{ratio:.2}"), Some(("≥ 3", ratio >= 3.0)));
+    Ok([library, engine])
 }
 
 /// Verification of a log of 100,000 steps.

@@ -1,0 +1,83 @@
+//! One step proof by the engine or by the library, measured: `cargo run -p circuits --example engine_bench --
+//! 2410 3 /tmp/bench engine 2`.
+//!
+//! Arguments: parameters, repetitions, folder where reference strings are kept, `engine` or `library`, threads. Proves a
+//! fresh step of Adam with random weights and gradients, verifies every proof with the library, and prints one JSON
+//! object: times in milliseconds, CPU time in seconds, peak memory of this process in bytes. The key is made here and is
+//! part of the memory, not of the proving time.
+
+use std::time::Instant;
+
+use circuits::{
+    keys::StepProvingKey,
+    linked::RunSecret,
+    reference::{PRODUCTS_START, S, State, StepConstants, next_schedule},
+    step::shape::StepShape,
+    step::witness::{StepTag, StepWitness, instances},
+};
+use halo2_proofs::halo2curves::bn256::Fr;
+use ledger::{Hyper, Rule};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+#[path = "support/usage.rs"]
+mod usage;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> Result<(), Failure> {
+    const USAGE: &str = "usage: engine_bench PARAMETERS REPETITIONS HOME engine|library THREADS";
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [n_params, repetitions, home, prover, threads] = args.as_slice() else { return Err(USAGE.into()) };
+    let (n_params, repetitions, threads): (usize, usize, usize) =
+        (n_params.parse()?, repetitions.parse()?, threads.parse()?);
+    let by_library = match prover.as_str() {
+        "library" => true,
+        "engine" => false,
+        _ => return Err(USAGE.into()),
+    };
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+
+    let shape = StepShape::choose(Rule::AdamW, n_params, 20)?;
+    let cache = srs::SrsCache::new(std::path::Path::new(home).join("srs"));
+    let srs = cache.development(srs::SrsSize::new(shape.k)?, &srs::silent)?;
+    let start = Instant::now();
+    let key = StepProvingKey::generate(srs.params(), &shape)?;
+    let key_ms = start.elapsed().as_millis();
+
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut random = |bound: i64| -> Vec<i64> { (0..n_params).map(|_| rng.gen_range(-bound..bound)).collect() };
+    let (weights, gradient) = (random(1 << 22), random(1 << 24));
+    let q32 = |x: f64| (x * S as f64).round() as u64;
+    let hyper = Hyper { beta1: q32(0.9), beta2: q32(0.999), eps: q32(1e-8), lr: q32(1e-3), weight_decay: 0 };
+    let schedule = next_schedule(Rule::AdamW, &hyper, PRODUCTS_START)?;
+    let constants = StepConstants::new(Rule::AdamW, true, &hyper, &schedule);
+    let instances = instances(&StepTag { run: Fr::one(), step: 0, chunk: 0 }, &constants);
+    let witness = StepWitness::honest(&shape, constants, &State::fresh(weights), &gradient)?;
+    let seed = |state| RunSecret([1; 32]).state_seed(&Fr::one(), state).column_seed(0);
+    let (before, after) = (seed(0), seed(1));
+
+    let (mut prove_ms, mut cpu_s) = (Vec::new(), Vec::new());
+    for repetition in 0..repetitions.max(1) {
+        let (witness, rng) = (witness.clone(), StdRng::seed_from_u64(repetition as u64));
+        let (start, cpu) = (Instant::now(), usage::cpu_seconds());
+        let proof = match by_library {
+            true => key.prove_by_library(srs.params(), witness, &instances, (&before, &after), rng),
+            false => key.prove(srs.params(), witness, &instances, (&before, &after), rng),
+        }?;
+        prove_ms.push(start.elapsed().as_millis());
+        cpu_s.push(usage::cpu_seconds() - cpu);
+        key.verifying_key().verify(srs.params(), &instances, &proof)?;
+    }
+    let report = serde_json::json!({
+        "prover": prover,
+        "threads": threads,
+        "params": n_params,
+        "shape": shape.to_string(),
+        "key_ms": key_ms,
+        "prove_ms": prove_ms,
+        "cpu_s": cpu_s,
+        "peak_rss_bytes": usage::peak_memory(),
+    });
+    println!("{report}");
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! Transforms between the values of a polynomial and its coefficients.
+//!
+//! Coefficients are held in bit-reversed order, which is what decimation in frequency leaves and decimation in time
+//! takes: there and back needs no reordering pass. Twiddles are stored, one run of consecutive factors for each level; a
+//! coset's shift is part of its factors, so that a transform onto a coset costs what a plain one does.
+//!
+//! Source: Cooley & Tukey (1965) and Gentleman & Sande (1966), radix 2, two levels to a pass above the cache.
+
+use halo2_proofs::halo2curves::{
+    bn256::Fr,
+    ff::{Field, PrimeField},
+};
+use rayon::prelude::*;
+
+/// Values that are transformed without leaving the first-level cache.
+const CACHED: usize = 1 << 10;
+/// Values below which a transform stays on one thread.
+const SERIAL: usize = 1 << 13;
+
+/// The subgroup of order 2^k with what transforms over it need.
+#[derive(Clone, Debug)]
+pub struct Domain {
+    k: u32,
+    omega: Fr,
+    omega_inv: Fr,
+    n_inv: Fr,
+    inverse: Twiddles,
+}
+
+/// Factors of one network of butterflies: level `s` (blocks of 2^{s+1} values) has 2^s of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Twiddles(Vec<Vec<Fr>>);
+
+impl Twiddles {
+    /// Factors `shift^{n/m}·root_m^j` of every level `m = 2, 4 … n`, where `root` has order `n = 2^k`.
+    fn new(k: u32, root: Fr, shift: Fr) -> Self {
+        let mut levels = Vec::with_capacity(k as usize);
+        let (mut root, mut shift) = (root, shift);
+        for level in (0..k).rev() {
+            levels.push(powers_from(shift, root, 1 << level));
+            root = root.square();
+            shift = shift.square();
+        }
+        levels.reverse();
+        Self(levels)
+    }
+
+    fn level(&self, values: usize) -> &[Fr] {
+        &self.0[values.trailing_zeros() as usize - 1]
+    }
+}
+
+/// A coset `shift·H` of the domain's subgroup H.
+#[derive(Clone, Debug)]
+pub struct Coset {
+    shift: Fr,
+    twiddles: Twiddles,
+}
+
+impl Coset {
+    /// The shift.
+    pub fn shift(&self) -> Fr {
+        self.shift
+    }
+}
+
+impl Domain {
+    /// The subgroup of order 2^k; k ≤ 28 is the caller's to ensure (the field has no larger one).
+    ///
+    /// # Panics
+    /// If k > 28.
+    pub fn new(k: u32) -> Self {
+        assert!(k <= Fr::S, "the field's subgroups have at most 2^{} elements", Fr::S);
+        let omega = (k..Fr::S).fold(Fr::ROOT_OF_UNITY, |root, _| root.square());
+        let omega_inv = (k..Fr::S).fold(Fr::ROOT_OF_UNITY_INV, |root, _| root.square());
+        let n_inv = (0..k).fold(Fr::ONE, |power, _| power * Fr::TWO_INV);
+        Self { k, omega, omega_inv, n_inv, inverse: Twiddles::new(k, omega_inv, Fr::ONE) }
+    }
+
+    /// log2 of the size.
+    pub fn k(&self) -> u32 {
+        self.k
+    }
+
+    /// Number of elements.
+    pub fn n(&self) -> usize {
+        1 << self.k
+    }
+
+    /// Generator.
+    pub fn omega(&self) -> Fr {
+        self.omega
+    }
+
+    /// `omega^i`, for negative `i` too.
+    pub fn omega_pow(&self, i: i64) -> Fr {
+        let base = if i < 0 { self.omega_inv } else { self.omega };
+        base.pow_vartime([i.unsigned_abs()])
+    }
+
+    /// The coset with this shift.
+    pub fn coset(&self, shift: Fr) -> Coset {
+        Coset { shift, twiddles: Twiddles::new(self.k, self.omega, shift) }
+    }
+
+    /// Values over H, in place, to coefficients in bit-reversed order.
+    ///
+    /// # Panics
+    /// If `values` has another length than the domain.
+    pub fn to_coefficients(&self, values: &mut [Fr]) {
+        assert_eq!(values.len(), self.n());
+        frequency(values, &self.inverse, self.n_inv);
+    }
+
+    /// Coefficients in bit-reversed order, in place, to values over a coset.
+    ///
+    /// # Panics
+    /// If `coefficients` has another length than the domain.
+    pub fn to_values(&self, coset: &Coset, coefficients: &mut [Fr]) {
+        assert_eq!(coefficients.len(), self.n());
+        time(coefficients, &coset.twiddles);
+    }
+}
+
+/// `first·ratio^i` for i < n.
+pub(crate) fn powers_from(first: Fr, ratio: Fr, n: usize) -> Vec<Fr> {
+    let mut out = vec![Fr::ZERO; n];
+    let chunk = (n / 64).max(1 << 10);
+    out.par_chunks_mut(chunk).enumerate().for_each(|(c, out)| {
+        let mut power = first * ratio.pow_vartime([(c * chunk) as u64]);
+        for x in out {
+            *x = power;
+            power *= ratio;
+        }
+    });
+    out
+}
+
+/// Reorders natural order to bit-reversed order, or back.
+///
+/// # Panics
+/// If the length is no power of two.
+pub fn bit_reverse(values: &[Fr]) -> Vec<Fr> {
+    assert!(values.len().is_power_of_two());
+    let bits = values.len().trailing_zeros();
+    if bits == 0 {
+        return values.to_vec();
+    }
+    (0..values.len())
+        .into_par_iter()
+        .with_min_len(1 << 12)
+        .map(|i| values[i.reverse_bits() >> (usize::BITS - bits)])
+        .collect()
+}
+
+/// One butterfly of decimation in time.
+#[inline(always)]
+fn merge(a: &mut Fr, b: &mut Fr, w: &Fr) {
+    let t = *b * w;
+    *b = *a - t;
+    *a += t;
+}
+
+/// One butterfly of decimation in frequency.
+#[inline(always)]
+fn split(a: &mut Fr, b: &mut Fr, w: &Fr) {
+    let t = *a - *b;
+    *a += *b;
+    *b = t * w;
+}
+
+/// Decimation in time: bit-reversed order in, natural order out.
+fn time(a: &mut [Fr], w: &Twiddles) {
+    let n = a.len();
+    if n <= CACHED {
+        let mut m = 2;
+        while m <= n {
+            let w = w.level(m);
+            for block in a.chunks_exact_mut(m) {
+                let (lo, hi) = block.split_at_mut(m / 2);
+                for ((a, b), w) in lo.iter_mut().zip(hi).zip(w) {
+                    merge(a, b, w);
+                }
+            }
+            m *= 2;
+        }
+        return;
+    }
+    quarters(a, |quarter| time(quarter, w));
+    let (inner, outer) = (w.level(n / 2), w.level(n));
+    let (outer, outer_odd) = outer.split_at(n / 4);
+    pass(a, inner, outer, outer_odd, |[a, b, c, d], [inner, outer, outer_odd]| {
+        merge(a, b, inner);
+        merge(c, d, inner);
+        merge(a, c, outer);
+        merge(b, d, outer_odd);
+    });
+}
+
+/// Decimation in frequency: natural order in, bit-reversed order out, everything times `scale`.
+fn frequency(a: &mut [Fr], w: &Twiddles, scale: Fr) {
+    let n = a.len();
+    if n <= CACHED {
+        let mut m = n;
+        while m >= 2 {
+            let w = w.level(m);
+            for block in a.chunks_exact_mut(m) {
+                let (lo, hi) = block.split_at_mut(m / 2);
+                for ((a, b), w) in lo.iter_mut().zip(hi).zip(w) {
+                    split(a, b, w);
+                }
+            }
+            m /= 2;
+        }
+        for x in a {
+            *x *= scale;
+        }
+        return;
+    }
+    let (inner, outer) = (w.level(n / 2), w.level(n));
+    let (outer, outer_odd) = outer.split_at(n / 4);
+    pass(a, inner, outer, outer_odd, |[a, b, c, d], [inner, outer, outer_odd]| {
+        split(a, c, outer);
+        split(b, d, outer_odd);
+        split(a, b, inner);
+        split(c, d, inner);
+    });
+    quarters(a, |quarter| frequency(quarter, w, scale));
+}
+
+/// Runs `f` on each quarter, on several threads if they are large.
+fn quarters(a: &mut [Fr], f: impl Fn(&mut [Fr]) + Send + Sync) {
+    let quarter = a.len() / 4;
+    if a.len() >= SERIAL {
+        a.par_chunks_exact_mut(quarter).for_each(f);
+    } else {
+        a.chunks_exact_mut(quarter).for_each(f);
+    }
+}
+
+/// Runs `f` on the four elements at the same place of each quarter, with the three factors of that place.
+fn pass(a: &mut [Fr], inner: &[Fr], outer: &[Fr], outer_odd: &[Fr], f: impl Fn([&mut Fr; 4], [&Fr; 3]) + Send + Sync) {
+    let quarter = a.len() / 4;
+    let (ab, cd) = a.split_at_mut(2 * quarter);
+    let ((a, b), (c, d)) = (ab.split_at_mut(quarter), cd.split_at_mut(quarter));
+    let run = |(((a, b), (c, d)), (inner, (outer, outer_odd))): Quads<'_>| {
+        for (((a, b), (c, d)), (inner, (outer, outer_odd))) in
+            a.iter_mut().zip(b).zip(c.iter_mut().zip(d)).zip(inner.iter().zip(outer.iter().zip(outer_odd)))
+        {
+            f([a, b, c, d], [inner, outer, outer_odd]);
+        }
+    };
+    if quarter < SERIAL {
+        return run((((a, b), (c, d)), (inner, (outer, outer_odd))));
+    }
+    let chunk = SERIAL / 4;
+    let values = (a.par_chunks_mut(chunk).zip(b.par_chunks_mut(chunk)))
+        .zip(c.par_chunks_mut(chunk).zip(d.par_chunks_mut(chunk)));
+    let factors = inner.par_chunks(chunk).zip(outer.par_chunks(chunk).zip(outer_odd.par_chunks(chunk)));
+    values.zip(factors).for_each(run);
+}
+
+type Pair<'a> = (&'a mut [Fr], &'a mut [Fr]);
+type Quads<'a> = ((Pair<'a>, Pair<'a>), (&'a [Fr], (&'a [Fr], &'a [Fr])));

@@ -1,0 +1,43 @@
+//! A proving engine for halo2-axiom circuits on BN254 with KZG and SHPLONK.
+//!
+//! Serves provers: given the library's proving key it makes the proofs that the library's verifier, snark-verifier and the
+//! Solidity verifier accept. Soundness does not rest on it, because the verifier is the library's;
+//! zero-knowledge does, which is why it draws the same randomness in the same order and number as the library
+//! (docs/adr/0011). Layer L1: depends on no other crate of ours, does no I/O.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`prove`](mod@prove) | the rounds of a proof |
+//! | `key` | what is prepared once for a key |
+//! | `witness` | synthesis, and commitments phase by phase |
+//! | `constraints` | gates, permutation and lookups as one program |
+//! | `program` | expressions compiled, evaluated over blocks of rows |
+//! | `quotient` | the quotient by the vanishing polynomial |
+//! | `grand_product`, `lookup` | running products, permuted columns |
+//! | `opening` | SHPLONK |
+//! | `poly` | evaluation, linear combination, division |
+//! | [`fft`] | values and coefficients |
+//! | [`msm`], `batch_affine` | commitments |
+//! | [`bases`] | bases out of halo2's parameters |
+//! | `error` | the refusals |
+
+pub mod bases;
+pub mod fft;
+pub mod msm;
+pub mod prove;
+
+mod batch_affine;
+mod constraints;
+mod error;
+mod grand_product;
+mod key;
+mod lookup;
+mod opening;
+mod poly;
+mod program;
+mod quotient;
+mod witness;
+
+pub use error::EngineError;
+pub use key::{CosetCache, PreparedKey};
+pub use prove::prove;

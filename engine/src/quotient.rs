@@ -1,0 +1,120 @@
+//! The quotient h = numerator / (X^n − 1), in pieces of n coefficients.
+//!
+//! The numerator is evaluated on as many cosets of the domain as h has pieces. On coset j, X^n is a constant c_j, so that
+//! `Σ_i c_j^i·h_i` is known there, hence as a polynomial of degree below n; the pieces follow from these by a Vandermonde
+//! system for each coefficient.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use halo2_proofs::{
+    halo2curves::{
+        bn256::{Fr, G1Affine},
+        ff::Field,
+    },
+    plonk::ProvingKey,
+};
+use rayon::prelude::*;
+
+use crate::key::PreparedKey;
+use crate::program::{Column, Symbol};
+
+/// Coefficients that one task works on.
+const CHUNK: usize = 1 << 10;
+
+/// The pieces of h, lowest first, in natural order. `witness` gives the coefficients, in reversed order, of the columns
+/// that are not the key's.
+pub(crate) fn pieces<'a>(
+    key: &PreparedKey,
+    pk: &ProvingKey<G1Affine>,
+    witness: impl Fn(Column) -> &'a [Fr] + Sync,
+    symbol: impl Fn(Symbol) -> Fr,
+) -> Vec<Vec<Fr>> {
+    let (domain, n) = (&key.domain, key.domain.n());
+    let on_cosets: Vec<Vec<Fr>> = (0..key.cosets.len())
+        .map(|c| {
+            let coset = &key.cosets[c];
+            let columns: HashMap<Column, Cow<'_, [Fr]>> = key
+                .numerator
+                .columns()
+                .into_par_iter()
+                .with_max_len(1)
+                .map(|column| {
+                    let values = if let Some(values) = key.cached(c, column) {
+                        Cow::Borrowed(values)
+                    } else if let Some(values) = key.own_values(pk, coset, column) {
+                        Cow::Owned(values)
+                    } else {
+                        let mut values = witness(column).to_vec();
+                        domain.to_values(coset, &mut values);
+                        Cow::Owned(values)
+                    };
+                    (column, values)
+                })
+                .collect();
+            let mut values = key.numerator.run(n, &symbol, |column| columns[&column].as_ref());
+            drop(columns);
+            domain.to_coefficients(&mut values);
+            values
+        })
+        .collect();
+    separate(key, &on_cosets)
+}
+
+fn separate(key: &PreparedKey, on_cosets: &[Vec<Fr>]) -> Vec<Vec<Fr>> {
+    let n = key.domain.n();
+    let bits = key.domain.k();
+    let d = on_cosets.len();
+    let inverse = |x: Fr| Option::from(x.invert()).unwrap_or(Fr::ZERO);
+    let nodes: Vec<Fr> = key.cosets.iter().map(|coset| key.vanishing(coset) + Fr::ONE).collect();
+    let shifts: Vec<Fr> = key.cosets.iter().map(|coset| inverse(coset.shift())).collect();
+    // weights[j][i]: what coset j contributes to piece i, the division by X^n − 1 included.
+    let weights: Vec<Vec<Fr>> = (0..d)
+        .map(|j| {
+            let factor = inverse(key.vanishing(&key.cosets[j]));
+            lagrange(&nodes, j).into_iter().map(|c| c * factor).collect()
+        })
+        .collect();
+    let mut out: Vec<Vec<Fr>> = vec![vec![Fr::ZERO; n]; d];
+    let chunk = CHUNK.min(n);
+    let mut tasks: Vec<Vec<&mut [Fr]>> = (0..n / chunk).map(|_| Vec::with_capacity(d)).collect();
+    for piece in &mut out {
+        for (task, part) in tasks.iter_mut().zip(piece.chunks_mut(chunk)) {
+            task.push(part);
+        }
+    }
+    tasks.into_par_iter().enumerate().for_each(|(t, mut parts)| {
+        let start = t * chunk;
+        let mut scales: Vec<Fr> = shifts.iter().map(|s| s.pow_vartime([start as u64])).collect();
+        for i in 0..chunk {
+            let place = if bits == 0 { 0 } else { (start + i).reverse_bits() >> (usize::BITS - bits) };
+            for (j, values) in on_cosets.iter().enumerate() {
+                let value = values[place] * scales[j];
+                scales[j] *= shifts[j];
+                for (part, weight) in parts.iter_mut().zip(&weights[j]) {
+                    part[i] += value * weight;
+                }
+            }
+        }
+    });
+    out
+}
+
+/// Coefficients of the polynomial that is 1 at node `j` and 0 at the others.
+fn lagrange(nodes: &[Fr], j: usize) -> Vec<Fr> {
+    let mut coefficients = vec![Fr::ONE];
+    let mut denominator = Fr::ONE;
+    for (i, node) in nodes.iter().enumerate() {
+        if i == j {
+            continue;
+        }
+        // Times X − node.
+        coefficients.push(Fr::ZERO);
+        for c in (0..coefficients.len()).rev() {
+            let shifted = if c > 0 { coefficients[c - 1] } else { Fr::ZERO };
+            coefficients[c] = shifted - coefficients[c] * node;
+        }
+        denominator *= nodes[j] - node;
+    }
+    let scale: Fr = Option::from(denominator.invert()).unwrap_or(Fr::ZERO);
+    coefficients.into_iter().map(|c| c * scale).collect()
+}
