@@ -13,7 +13,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::tools::Tools;
+use crate::{cargo, tools::Tools};
 
 /// Train the digits model, prove, aggregate, anchor on a local node, and verify as a stranger would.
 #[derive(Args)]
@@ -112,21 +112,8 @@ impl Cairn {
 ///
 /// # Errors
 /// If the build fails.
-pub fn build(repo: &Path) -> anyhow::Result<PathBuf> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let output = Command::new(cargo)
-        .args(["build", "--package", "cairn", "--message-format", "json-render-diagnostics"])
-        .current_dir(repo)
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cargo build")?;
-    ensure!(output.status.success(), "cargo build failed");
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "cairn")
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("cargo did not say where cairn is")
+pub fn build(tools: &Tools) -> anyhow::Result<PathBuf> {
+    cargo::build(tools, "cairn", &["--bin", "cairn"], "cairn")
 }
 
 /// The salt of an unfinished demo run, or a new one. Kept until the run is finished, so that an interrupted demo goes on.
@@ -172,7 +159,7 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
     tools.install()?;
     let repo = tools.repo().to_owned();
     say("building cairn");
-    let path = build(&repo)?;
+    let path = build(&tools)?;
     let cache = repo.join(".cache/demo");
     fs::create_dir_all(&cache)?;
     let cairn = Cairn { path: path.clone(), home: cache.join("trainer") };

@@ -42,7 +42,7 @@ pub fn run(fixtures: &Fixtures) -> anyhow::Result<()> {
         Some(dir) => dir.clone(),
         None => newest(&tools.repo().join("artifacts"), |run| run.join("checkpoint").is_file())?,
     };
-    let cairn = demo::build(tools.repo())?;
+    let cairn = demo::build(&tools)?;
     let home = tools.repo().join(".cache/demo/trainer");
     let call = |args: &[&str]| -> anyhow::Result<Value> {
         let output = Command::new(&cairn).args(args).arg("--json").arg("--home").arg(&home).output()?;
@@ -80,7 +80,7 @@ pub fn run(fixtures: &Fixtures) -> anyhow::Result<()> {
 
     second(&tools, &call, &content)?;
 
-    let program = cargo::build(&tools, &["--package", "verifier-gen", "--example", "vector"], "vector")?;
+    let program = cargo::build(&tools, "verifier-gen", &["--example", "vector"], "vector")?;
     let key = text(&newest(&home.join("keys"), |path| path.extension().is_some_and(|kind| kind == "vk"))?)?;
     let vector = cargo::measure(&program, &["--key", &key, "--run", &run])?;
     let kept = tools.repo().join(FILE).with_file_name("epoch_key.vk");

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use crate::{clients, contracts, demo, generate, python, tidy, tools::Tools};
+use crate::{cargo as programs, clients, contracts, demo, generate, python, tidy, tools::Tools};
 
 /// All tests: Rust, wasm build, contracts, the Python package, and the demo as the end-to-end run.
 #[derive(Args)]
@@ -89,6 +89,7 @@ fn all(test: &Test, total: &mut Count) -> anyhow::Result<()> {
     clients::install(&tools)?;
     let repo = tools.repo().to_owned();
     tidy::run()?;
+    programs::share_with_tests();
 
     println!("== wasm: ledger and circuits build without threads");
     let added = Command::new("rustup").args(["target", "add", "wasm32-unknown-unknown"]).current_dir(&repo).status();

@@ -18,7 +18,7 @@ const ANCHOR: &str = "contracts/snapshots/RealProof.json";
 /// Generated verifiers beside the EVM loader's on the same keys and proofs, then the `anchor` of real epochs of 4 steps.
 pub fn verifiers(tools: &Tools) -> anyhow::Result<Value> {
     println!("== verifiers, beside snark-verifier's EVM loader");
-    let program = build(tools, &["--package", "verifier-gen", "--example", "gas_table"], "gas_table")?;
+    let program = build(tools, "verifier-gen", &["--example", "gas_table"], "gas_table")?;
     let tables = measure(&program, &["--json"])?;
     println!("== anchor of 4 steps, real proofs");
     let args = ["--match-contract", "RealProof", "--match-test", "test_realProof_gas"];
