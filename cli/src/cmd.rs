@@ -16,13 +16,16 @@ mod attest;
 mod bundle;
 mod check_weights;
 mod deploy;
+mod fetch;
 mod gate;
 mod keys;
 mod open;
 mod registry;
+mod seed;
 mod srs;
 mod status;
 mod target;
+mod tracker;
 mod train;
 mod verifier;
 mod verify;
@@ -87,6 +90,12 @@ pub enum Command {
     Gate(gate::Gate),
     /// Make the .torrent and the magnet links of a run.
     Bundle(bundle::Bundle),
+    /// Seed runs for others to fetch.
+    Seed(seed::Seed),
+    /// Fetch a run from peers and check it against the chain.
+    Fetch(fetch::Fetch),
+    /// Run a tracker for a closed network.
+    Tracker(tracker::Tracker),
     /// Show where a run stands.
     Status(status::Status),
     /// Write the weights and the opening of one state, to be given to a buyer.
@@ -112,6 +121,9 @@ impl Command {
             Self::Attest(c) => c.run(global, out),
             Self::Gate(c) => c.run(global, out),
             Self::Bundle(c) => c.run(global, out),
+            Self::Seed(c) => c.run(global, out),
+            Self::Fetch(c) => c.run(global, out),
+            Self::Tracker(c) => c.run(global, out),
             Self::Status(c) => c.run(global, out),
             Self::Open(c) => c.run(global, out),
             Self::CheckWeights(c) => c.run(global, out),

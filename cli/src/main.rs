@@ -9,6 +9,7 @@ mod output;
 mod progress;
 mod rpc;
 mod run;
+mod swarm;
 
 use std::process::ExitCode;
 

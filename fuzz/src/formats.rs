@@ -17,6 +17,8 @@ use ledger::{
 use prover::weights::Opening;
 use rand_core::OsRng;
 use srs::{Srs, SrsCache, SrsLabel, SrsSize};
+use torrent::bencode::{self, Limits};
+use torrent::{InfohashV1, InfohashV2, Magnet, Metadata, Metainfo};
 
 /// A run to which the records of `steps.jsonl` are chained.
 const RUN: &[u8] = include_bytes!("../../testdata/anchor/run/run.json");
@@ -50,6 +52,47 @@ pub fn manifest(data: &[u8]) {
         let inside = path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         assert!(inside && path.is_relative(), "{} leads out", entry.path);
     }
+}
+
+/// Bencode: what is read is written the same.
+pub fn bencode(data: &[u8]) {
+    let limits = Limits { bytes: 1 << 20, depth: 40, values: 1 << 16 };
+    if let Ok(value) = bencode::decode(data, limits) {
+        assert_eq!(bencode::encode(&value), data, "a value has one spelling");
+    }
+}
+
+/// `.torrent`: no path leads out of the directory, and the infohashes are those of the bytes.
+pub fn torrent(data: &[u8]) {
+    let Ok(torrent) = Metainfo::parse(data) else { return };
+    assert_eq!(torrent.as_bytes(), data);
+    let metadata = torrent.metadata();
+    info(metadata.as_bytes());
+    assert!(data.windows(metadata.as_bytes().len()).any(|part| part == metadata.as_bytes()));
+    let root = std::path::Path::new("root");
+    for file in torrent.files().files() {
+        let path = file.path.below(root);
+        let inside = path.components().skip(1).all(|part| matches!(part, std::path::Component::Normal(_)));
+        assert!(inside && path.starts_with(root) && path != root, "{} leads out", file.path);
+    }
+    let link: Magnet = torrent.magnet().to_string().parse().expect("what was written is read");
+    assert_eq!(link, torrent.magnet());
+}
+
+/// The info dictionary that a peer sends.
+pub fn info(data: &[u8]) {
+    let Ok(metadata) = Metadata::parse(data) else { return };
+    assert_eq!(metadata.as_bytes(), data);
+    assert_eq!(metadata.infohash_v1(), InfohashV1::of(data));
+    assert_eq!(metadata.infohash_v2(), InfohashV2::of(data));
+}
+
+/// A magnet link.
+pub fn magnet(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(link) = text.parse::<Magnet>() else { return };
+    let again: Magnet = link.to_string().parse().expect("what was written is read");
+    assert_eq!(again, link);
 }
 
 /// `checkpoint`.

@@ -115,7 +115,7 @@ fn list(dir: &RunDir) -> Result<Vec<RunFile>, StoreError> {
     let mut files = Vec::new();
     for parent in ["", PROOFS_DIR, EPOCHS_DIR] {
         let at: PathBuf = if parent.is_empty() { dir.path().to_owned() } else { dir.path().join(parent) };
-        for entry in dir.fs.list(&at).map_err(StoreError::io("list", &at))? {
+        for entry in dir.list(parent)? {
             // Lock and temporary files are not part of the run.
             if entry.name.starts_with('.') {
                 continue;

@@ -11,7 +11,7 @@ use ledger::{
 };
 
 use crate::error::{Disagreement, StoreError};
-use crate::fs::{Disk, EntryKind, FileSystem};
+use crate::fs::{Disk, Entry, EntryKind, FileSystem};
 use crate::layout::{EPOCHS_DIR, RunFile};
 use crate::log::{LogIndex, Tail, scan};
 
@@ -132,7 +132,7 @@ impl RunDir {
     /// **Errors**: [`StoreError::EpochGap`] if one is missing before a later one.
     pub fn n_epochs(&self) -> Result<u64, StoreError> {
         let dir = self.root.join(EPOCHS_DIR);
-        let entries = self.fs.list(&dir).map_err(StoreError::io("list", &dir))?;
+        let entries = self.list(EPOCHS_DIR)?;
         let mut found: Vec<EpochIndex> = entries
             .iter()
             .filter(|entry| entry.kind == EntryKind::File)
@@ -191,6 +191,16 @@ impl RunDir {
         let bytes = self.read(RunFile::Manifest, MAX_MANIFEST_BYTES)?;
         let path = self.file(RunFile::Manifest);
         Manifest::parse(&bytes).map_err(|source| StoreError::Manifest { path, source })
+    }
+
+    /// The entries of a folder of the run, or of its directory if `folder` is empty. A folder that is not there has none:
+    /// what travels as files alone, as in a torrent, leaves empty folders behind.
+    pub(crate) fn list(&self, folder: &str) -> Result<Vec<Entry>, StoreError> {
+        let dir = if folder.is_empty() { self.root.clone() } else { self.root.join(folder) };
+        match self.fs.list(&dir) {
+            Err(error) if !folder.is_empty() && error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => entries.map_err(StoreError::io("list", &dir)),
+        }
     }
 
     pub(crate) fn n_chunks(&self) -> u32 {

@@ -313,7 +313,14 @@ fn check_directories(dir: &RunDir) -> Result<(), StoreError> {
 
 fn remove_temporary(dir: &RunDir, recovery: &mut Recovery) -> Result<(), StoreError> {
     for parent in [dir.path().to_owned(), dir.path().join(PROOFS_DIR), dir.path().join(EPOCHS_DIR)] {
-        let entries = dir.fs.list(&parent).map_err(StoreError::io("list", &parent))?;
+        let entries = match dir.fs.list(&parent) {
+            // The run came as files alone.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && parent != dir.path() => {
+                dir.fs.create_dir(&parent).map_err(StoreError::io("create", &parent))?;
+                continue;
+            }
+            entries => entries.map_err(StoreError::io("list", &parent))?,
+        };
         for entry in entries {
             if entry.kind == EntryKind::File && entry.name.starts_with(TEMPORARY_PREFIX) {
                 let path = parent.join(entry.name);

@@ -11,6 +11,7 @@ mod http;
 mod metrics;
 mod options;
 mod tracker;
+mod web;
 
 pub use error::SwarmError;
 pub use http::{Endpoint, Reply};
@@ -33,10 +34,11 @@ use librqbit::{
 
 use self::files::{Access, Files};
 use self::gate::Gate;
+use self::web::WebPeer;
 use crate::bencode::{Value, decode, encode};
 use crate::infohash::InfohashV1;
 use crate::magnet::Magnet;
-use crate::metainfo::{LIMITS, Metadata, Metainfo, MetainfoError, Tracker};
+use crate::metainfo::{LIMITS, Metadata, Metainfo, MetainfoError, Tracker, WebSeed};
 use crate::path::ContentPath;
 
 /// How often transfers are looked at.
@@ -73,6 +75,8 @@ pub struct Fetch<'a> {
     pub peers: &'a [SocketAddr],
     /// Trackers to ask, if [`Discovery::Trackers`] is on.
     pub trackers: &'a [Tracker],
+    /// HTTP servers to ask, if [`Discovery::WebSeeds`] is on.
+    pub web_seeds: &'a [WebSeed],
     /// Only these files; all if none. Parts of others that share a piece do not arrive: every file begins a piece.
     pub only: Option<&'a BTreeSet<ContentPath>>,
     /// How long nothing new may arrive before the fetch is given up.
@@ -261,12 +265,22 @@ impl Swarm {
     /// **Errors**: [`SwarmError::Stalled`], [`SwarmError::Disk`], [`SwarmError::Symlink`], [`SwarmError::NobodyToAsk`],
     /// [`SwarmError::Twice`], [`SwarmError::Engine`].
     pub async fn fetch(&self, fetch: &Fetch<'_>, progress: &dyn Fn(Progress)) -> Result<Progress, SwarmError> {
-        self.somebody_to_ask(fetch.peers)?;
         let metadata = fetch.metadata;
+        let (mut peers, mut servers) = (fetch.peers.to_vec(), Vec::new());
+        if self.options.has(Discovery::WebSeeds) && !fetch.web_seeds.is_empty() {
+            let client = web::client(self.options.patience)?;
+            for seed in fetch.web_seeds {
+                let server = WebPeer::start(metadata, seed, client.clone()).await?;
+                peers.push(server.address());
+                servers.push(server);
+            }
+        }
+        self.somebody_to_ask(&peers)?;
         let files = Files::new(metadata, fetch.dir, Access::Write);
-        let member = self.add(metadata, files.clone(), fetch.trackers, fetch.peers, fetch.only).await?;
+        let member = self.add(metadata, files.clone(), fetch.trackers, &peers, fetch.only).await?;
         let result = follow(&member, fetch.stall, progress).await;
         self.remove(metadata.infohash_v1()).await?;
+        drop(servers);
         let done = result?;
         files.sync()?;
         Ok(done)
@@ -298,7 +312,8 @@ impl Swarm {
 
     fn somebody_to_ask(&self, peers: &[SocketAddr]) -> Result<(), SwarmError> {
         // A fetcher that listens may be called.
-        let nobody = peers.is_empty() && self.options.discovery.is_empty() && self.listen.is_none();
+        let finds = |discovery: &Discovery| *discovery != Discovery::WebSeeds;
+        let nobody = peers.is_empty() && !self.options.discovery.iter().any(finds) && self.listen.is_none();
         if nobody { Err(SwarmError::NobodyToAsk) } else { Ok(()) }
     }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{cargo, tools::Tools};
 
-/// Train the digits model, prove, aggregate, anchor on a local node, and verify as a stranger would.
+/// Train the digits model, prove, aggregate, anchor on a local node, hand it to a second peer, verify as a stranger would.
 #[derive(Args)]
 pub struct Demo {
     /// Exit 0 only if every check held.
@@ -248,18 +248,23 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
     ])?;
     ensure!(compared["contracts"].as_array().is_some_and(|c| c.len() == 4), "four contracts are to be compared");
 
-    say("verifying as a stranger: the run directory, the contract's address, the node");
-    let (ok, verified) =
-        auditor.run(&["verify", "--run", &run, "--all", "--rpc", &anvil.rpc, "--contract", contract])?;
+    let chain = ["--rpc", anvil.rpc.as_str(), "--contract", contract];
+    let peer = share(&cairn, &auditor, &cache, &run, &chain)?;
+
+    say("verifying as a stranger: the fetched copy, the contract's address, the node");
+    let fetched = text(&peer.fetched, "dir")?;
+    let (ok, verified) = auditor.run(&[&["verify", "--run", fetched, "--all"], &chain[..]].concat())?;
     let same_root = verified["chain_root"].is_string() && verified["chain_root"] == verified["local_root"];
     let whole = verified["steps_verified"] == STEPS && verified["epochs_verified"] == STEPS / EPOCH;
-    let holds = ok && same_root && whole && verified["finalized"] == true;
+    let shared = peer.fetched["ok"] == true && peer.fetched["chain_root"] == verified["chain_root"];
+    let holds = ok && same_root && whole && shared && verified["finalized"] == true;
 
     let total = start.elapsed();
     let mut transactions: Vec<Value> = Vec::new();
     for answer in [&deployed, &verifier, &anchored] {
         transactions.extend(answer["transactions"].as_array().cloned().unwrap_or_default());
     }
+    transactions.push(peer.announced["transaction"].clone());
     let summary = json!({
         "ok": holds,
         "params": trained["params"],
@@ -281,6 +286,15 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
         "anchor_gas": anchored["anchor_gas"],
         "run_id": trained["run"],
         "run_dir": run,
+        "bundle_bytes": peer.bundle["bytes"],
+        "bundle_files": peer.bundle["files"],
+        "infohash_v1": peer.bundle["infohash_v1"],
+        "infohash_v2": peer.bundle["infohash_v2"],
+        "manifest_digest": peer.bundle["manifest_digest"],
+        "announce_gas": peer.announced["gas"],
+        "fetch_ms": peer.fetched["fetch_ms"],
+        "fetched_bytes": peer.fetched["received"],
+        "fetched_dir": fetched,
         "chain_root": verified["chain_root"],
         "local_root": verified["local_root"],
         "contract": contract,
@@ -302,6 +316,68 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
         println!("every check held");
     }
     Ok(())
+}
+
+/// The run on its way to a second peer.
+struct Shared {
+    bundle: Value,
+    announced: Value,
+    fetched: Value,
+}
+
+/// Bundles the run, announces it, seeds it, and has a second peer fetch it by the chain's hint over the loopback interface.
+fn share(cairn: &Cairn, peer: &Cairn, cache: &Path, run: &str, chain: &[&str; 4]) -> anyhow::Result<Shared> {
+    say("bundling the run and announcing it on the chain");
+    let torrent = cache.join("run.torrent");
+    let bundle = cairn.must(&["bundle", "--run", run, "--out", path_text(&torrent)?])?;
+    let of = |key| text(&bundle, key);
+    let steps = STEPS.to_string();
+    let names = ["--size", &steps, "--manifest-digest", of("manifest_digest")?];
+    let hashes = ["--infohash-v1", of("infohash_v1")?, "--infohash-v2", of("infohash_v2")?];
+    let place = ["admin", "announce", "--run", run, "--anvil-dev-key"];
+    let announced = cairn.must(&[&place, &names[..], &hashes, chain].concat())?;
+
+    say("seeding, and fetching as a second peer that knows the run's id, the contract, the node and the seeder");
+    let (seeder, address) = Seeder::start(cairn, run)?;
+    // Of an earlier demo.
+    let out = cache.join("peer");
+    if out.exists() {
+        fs::remove_dir_all(&out).with_context(|| format!("remove {}", out.display()))?;
+    }
+    let what = ["fetch", "--run", of("run")?, "--peer", &address, "--out", path_text(&out)?];
+    let fetched = peer.must(&[&what, &chain[..]].concat())?;
+    drop(seeder);
+    Ok(Shared { bundle, announced, fetched })
+}
+
+/// `cairn seed`; stopped when dropped.
+struct Seeder(Child);
+
+impl Seeder {
+    /// Returns when the run was checked, with the address.
+    fn start(cairn: &Cairn, run: &str) -> anyhow::Result<(Self, String)> {
+        let mut child = Command::new(&cairn.path)
+            .args(["seed", "--run", run, "--listen", "127.0.0.1:0", "--json"])
+            .env("CAIRN_HOME", &cairn.home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("start cairn seed")?;
+        let stdout = child.stdout.take().context("the seeder's output")?;
+        let seeder = Self(child);
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).context("the seeder's answer")?;
+        let answer: Value = serde_json::from_str(&line).context("the seeder's answer")?;
+        let address = text(&answer, "listen")?.to_owned();
+        Ok((seeder, address))
+    }
+}
+
+impl Drop for Seeder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The key that the epochs were proved with is the committed one (`testdata/keys/keys.json`).
@@ -342,6 +418,10 @@ fn report(summary: &Value, verified: &Value) {
         ("cells per step", "aggregate_cells_per_step"),
         ("verifier, bytes", "verifier_bytes"),
         ("anchor, gas", "anchor_gas"),
+        ("magnet's v1", "infohash_v1"),
+        ("fetched, bytes", "fetched_bytes"),
+        ("fetched, ms", "fetch_ms"),
+        ("fetched to", "fetched_dir"),
         ("total, s", "total_s"),
         ("reference string", "srs"),
     ];

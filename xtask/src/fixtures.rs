@@ -2,9 +2,9 @@
 //!
 //! `testdata/anchor/demo.json` holds what was submitted for each epoch, and the creation code of the verifier that the
 //! run's key gives; `testdata/verifier/epoch_k21.json` holds that key and the first epoch's proof, `testdata/anchor/run` the
-//! run's log and epochs, `testdata/anchor/epoch_key.vk` the key as `cairn` caches it. `second.json` and `second` there are the
-//! same of another run of one epoch, made here for the same contract and owner, so that runs can be anchored together. The tests
-//! of the contracts, of the chain client and of `cairn` run this code on these proofs.
+//! run's log, proofs and epochs, `testdata/anchor/epoch_key.vk` the key as `cairn` caches it. `second.json` and `second` there
+//! are the same of another run of one epoch, made here for the same contract and owner, so that runs can be anchored together.
+//! The tests of the contracts, of the chain client and of `cairn` run this code on these proofs.
 
 use std::{
     fs,
@@ -114,14 +114,16 @@ fn second(tools: &Tools, call: &dyn Fn(&[&str]) -> anyhow::Result<Value>, first:
     Ok(())
 }
 
-/// Copies what `cairn anchor` reads of a run: its log and epochs, not step proofs, anchors and manifest.
+/// Copies a run's log, proofs and epochs, not anchors and manifest, which tests make on a chain of their own.
 fn keep_run(dir: &Path, to: &Path) -> anyhow::Result<()> {
     let mut files: Vec<PathBuf> =
         ["run.json", "steps.jsonl", "checkpoint", "merkle_root.txt"].map(PathBuf::from).into();
-    for entry in fs::read_dir(dir.join("epochs")).with_context(|| format!("epochs of {}", dir.display()))? {
-        files.push(Path::new("epochs").join(entry?.file_name()));
+    for folder in ["epochs", "proofs"] {
+        fs::create_dir_all(to.join(folder)).with_context(|| format!("create {}", to.display()))?;
+        for entry in fs::read_dir(dir.join(folder)).with_context(|| format!("{folder} of {}", dir.display()))? {
+            files.push(Path::new(folder).join(entry?.file_name()));
+        }
     }
-    fs::create_dir_all(to.join("epochs")).with_context(|| format!("create {}", to.display()))?;
     for name in files {
         fs::copy(dir.join(&name), to.join(&name)).with_context(|| format!("copy {}", name.display()))?;
     }

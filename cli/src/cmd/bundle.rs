@@ -68,13 +68,10 @@ impl Bundle {
         let target = self.target(&dir)?;
         dir.verify_log(ProofFiles::Check).map_err(|error| failed("log", error))?;
         let listed = dir.verify_files().map_err(|error| failed("manifest", error))?;
-        let files = files(&dir, &listed)?;
-        let piece_length = PieceLength::for_total(files.bytes());
-        let hashes = hash(out, &dir, &files, piece_length)?;
         let visibility = if self.private { Visibility::Private } else { Visibility::Public };
         let options = Options { visibility, source: self.source, trackers: self.trackers, web_seeds: self.web_seeds };
+        let torrent = make(out, &dir, &listed, options)?;
         let run = dir.run().run();
-        let torrent = Metainfo::new(&run_dir_name(run), files, piece_length, hashes, options)?;
         write(&target, torrent.as_bytes())?;
         let report = Report {
             run: run.to_string(),
@@ -82,7 +79,7 @@ impl Bundle {
             root: listed.manifest.root().to_string(),
             files: torrent.files().files().len() as u64,
             bytes: torrent.files().bytes(),
-            piece_length: piece_length.bytes(),
+            piece_length: torrent.piece_length().bytes(),
             pieces: torrent.hashes().pieces().len() as u64,
             manifest_digest: listed.manifest_digest.to_string(),
             infohash_v1: format!("0x{}", torrent.infohash_v1()),
@@ -100,17 +97,28 @@ impl Bundle {
         let run = dir.path().canonicalize().with_context(|| format!("find {}", dir.path().display()))?;
         let target = match &self.out {
             Some(path) => path.clone(),
-            None => {
-                let mut beside = run.clone().into_os_string();
-                beside.push(".torrent");
-                beside.into()
-            }
+            None => beside(&run),
         };
         let above = target.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let above = above.canonicalize().with_context(|| format!("find the directory of {}", target.display()))?;
         anyhow::ensure!(!above.starts_with(&run), "{} is inside of the run's directory", target.display());
         Ok(target)
     }
+}
+
+/// Where the torrent of a run's directory is unless another place is named.
+pub fn beside(run: &Path) -> PathBuf {
+    let mut beside = run.to_owned().into_os_string();
+    beside.push(".torrent");
+    beside.into()
+}
+
+/// The torrent of a run whose files were just compared with its manifest.
+pub fn make(out: &Output, dir: &RunDir, listed: &FilesReport, options: Options) -> anyhow::Result<Metainfo> {
+    let files = files(dir, listed)?;
+    let piece_length = PieceLength::for_total(files.bytes());
+    let hashes = hash(out, dir, &files, piece_length)?;
+    Ok(Metainfo::new(&run_dir_name(dir.run().run()), files, piece_length, hashes, options)?)
 }
 
 /// The files of the bundle, whose lengths were just compared with the manifest.
@@ -129,7 +137,7 @@ fn hash(out: &Output, dir: &RunDir, files: &FileList, piece_length: PieceLength)
 }
 
 /// Replaces the file at once.
-fn write(target: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub fn write(target: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let mut temporary = target.to_owned().into_os_string();
     temporary.push(".tmp");
     let temporary = PathBuf::from(temporary);

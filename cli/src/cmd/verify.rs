@@ -1,7 +1,11 @@
 //! `cairn verify`.
 
+mod chain;
+
+pub use self::chain::{Place, Scope, compare};
+
 use std::collections::{BTreeMap, btree_map::Entry};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use aggregator::{EpochProof, EpochVerifyingKey};
@@ -9,13 +13,13 @@ use circuits::claim::{check_child_start, check_follows, check_start, verify_step
 use circuits::digest::{state_after, step_digest};
 use circuits::keys::StepVerifyingKey;
 use clap::Args;
-use ledger::{Address, ChunkIndex, EpochIndex, MerkleTree, RunDescription, StepIndex};
+use ledger::{Address, ChunkIndex, EpochIndex, RunDescription, StepIndex};
 use rand_core::{OsRng, RngCore};
 use serde::Serialize;
 use srs::Srs;
 use store::{ProofFiles, RunDir, VerifiedLog};
 
-use crate::cmd::{Global, block_on, deploy::selector};
+use crate::cmd::{Global, block_on};
 use crate::home::Home;
 use crate::output::{Check, Failure, NOT_PROVED, Output, failed};
 use crate::progress;
@@ -49,7 +53,7 @@ pub struct Verify {
     from_block: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Report {
     ok: bool,
     run: String,
@@ -64,11 +68,13 @@ struct Report {
     not_proved: &'static str,
 }
 
-struct Checks(Vec<Check>);
+/// The checks made so far; all of them held, but perhaps the last.
+#[derive(Default)]
+pub struct Checks(pub Vec<Check>);
 
 impl Checks {
     /// Notes the result of one check; an error ends the verification as a failed check.
-    fn note<T, E: std::fmt::Display>(
+    pub fn note<T, E: std::fmt::Display>(
         &mut self,
         check: &str,
         result: Result<T, E>,
@@ -88,22 +94,38 @@ impl Checks {
 }
 
 impl Verify {
+    /// The command for all proofs of the run in `dir`, without a chain.
+    pub fn proofs(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), parent: None, k: 0, all: true, rpc: None, contract: None, from_block: 0 }
+    }
+
+    /// Makes the checks of the command, and prints nothing.
+    pub fn check(&self, global: &Global, out: &Output, checks: &mut Checks) -> anyhow::Result<()> {
+        self.verify(global, out, checks, &mut Report::default())
+    }
+
+    /// Verifies the proofs of some steps of a log that was checked, where others are not there.
+    pub fn check_steps(
+        &self,
+        global: &Global,
+        out: &Output,
+        dir: &RunDir,
+        log: &VerifiedLog,
+        steps: &[u64],
+        checks: &mut Checks,
+    ) -> anyhow::Result<()> {
+        let run = dir.run().description();
+        let (srs, key) = step_key(&global.home(out)?, run)?;
+        checks.note("links, schedule, digests", statements(dir, run, log), |n| format!("{n} steps"))?;
+        let verified = self.steps(out, dir, run, log, (&srs, &key), steps);
+        checks.note("step proofs", verified, |ms| format!("{} steps, {ms:.1} ms each", steps.len()))?;
+        Ok(())
+    }
+
     /// Runs the command.
     pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
-        let mut checks = Checks(Vec::new());
-        let mut report = Report {
-            ok: false,
-            run: String::new(),
-            steps: 0,
-            steps_verified: 0,
-            epochs_verified: 0,
-            local_root: String::new(),
-            chain_root: None,
-            finalized: None,
-            step_verify_ms: 0.0,
-            checks: Vec::new(),
-            not_proved: NOT_PROVED,
-        };
+        let mut checks = Checks::default();
+        let mut report = Report { not_proved: NOT_PROVED, ..Report::default() };
         let result = self.verify(global, out, &mut checks, &mut report);
         report.ok = result.is_ok();
         report.checks = checks.0;
@@ -144,8 +166,12 @@ impl Verify {
         let n = epochs(&home, &dir, &run, &log, (&srs, &key))?;
         report.epochs_verified = checks.note("epoch proofs", n, |n| format!("{n} epochs"))?;
         if let (Some(rpc), Some(contract)) = (&self.rpc, self.contract) {
-            let (root, finalized) = block_on(self.chain(rpc, contract, &run, &log, checks))?;
-            report.chain_root = Some(root);
+            let place = Place { contract, from_block: self.from_block, scope: Scope::Head };
+            let (root, finalized) = block_on(async {
+                let client = rpc::connect(rpc).await?;
+                compare(&client, place, &run, &log, checks).await
+            })?;
+            report.chain_root = Some(root.to_string());
             report.finalized = Some(finalized);
         }
         Ok(())
@@ -187,91 +213,6 @@ impl Verify {
         }
         bar.finish_and_clear();
         Ok(1e3 * seconds / chosen.len().max(1) as f64)
-    }
-
-    /// Compares with the chain: registration, head, every epoch event.
-    async fn chain(
-        &self,
-        rpc: &str,
-        contract: Address,
-        run: &RunDescription,
-        log: &VerifiedLog,
-        checks: &mut Checks,
-    ) -> anyhow::Result<(String, bool)> {
-        let client = rpc::connect(rpc).await?;
-        let identity = if run.identity.contract == contract && run.identity.chain_id == client.chain() {
-            Ok(())
-        } else {
-            Err(format!(
-                "the run is for chain {} contract {}, asked about chain {} contract {contract}",
-                run.identity.chain_id,
-                run.identity.contract,
-                client.chain()
-            ))
-        };
-        checks.note("chain and contract", identity, |()| format!("chain {}, {contract}", client.chain()))?;
-        let found = client.run(contract, run.run).await?.ok_or_else(|| "the contract does not know the run".to_owned());
-        let registered = found.and_then(|r| {
-            let expected = (selector(run.policy.step_key_digest), run.genesis_state, run.policy_digest, run.parent);
-            let got = (r.selector, r.genesis_state, r.policy_digest, r.parent);
-            if expected == got {
-                Ok(r)
-            } else {
-                Err(format!("selector, genesis, policy, parent: expected {expected:?}, got {got:?}"))
-            }
-        });
-        checks.note("registration on chain", registered, |r| format!("owner {}", r.owner))?;
-        if let Some(parent) = run.parent {
-            let head = client.head(contract, parent).await?;
-            let final_state = match head {
-                None => Err(format!("the contract does not know parent {parent}")),
-                Some(h) if !h.finalized => Err(format!("parent {parent} is not final")),
-                Some(h) if h.state != run.genesis_state => {
-                    Err(format!("the run starts from {}, parent {parent} ended in {}", run.genesis_state, h.state))
-                }
-                Some(h) => Ok(h),
-            };
-            checks.note("parent on chain", final_state, |h| format!("{parent}, final after {} steps", h.size))?;
-        }
-        let head = client
-            .head(contract, run.run)
-            .await?
-            .ok_or_else(|| failed("head", "the contract does not know the run"))?;
-        let (counter, size, root, state) = match log.epochs.last() {
-            Some(e) => (log.epochs.len() as u64, e.size_after(), e.root_after, e.state_out),
-            None => (0, ledger::TreeSize(0), MerkleTree::new().root(), run.genesis_state),
-        };
-        let expected = (counter, size, root, state);
-        let got = (head.counter, head.size, head.root, head.state);
-        let same = if expected == got {
-            Ok(())
-        } else {
-            Err(format!(
-                "counter, size, root, state: log has {counter}, {size}, {root}, {state}; chain has {}, {}, {}, {}",
-                head.counter, head.size, head.root, head.state
-            ))
-        };
-        checks.note("counter, size, root, state on chain", same, |()| {
-            format!("epoch {}, {} steps, root {}", head.counter, head.size, head.root)
-        })?;
-        let events = client.epoch_events(contract, run.run, self.from_block).await?;
-        let compared = events.len() == log.epochs.len()
-            && events.iter().zip(&log.epochs).all(|(event, epoch)| {
-                event.digests == epoch.digests
-                    && Some(event.record_hashes.as_slice()) == log.log.record_hashes(epoch.first_step, epoch.n_steps())
-                    && (event.root, event.state_in, event.state_out)
-                        == (epoch.root_after, epoch.state_in, epoch.state_out)
-            });
-        let compared = if compared {
-            Ok(())
-        } else {
-            Err(format!("{} events do not carry the log's {} epochs", events.len(), log.epochs.len()))
-        };
-        checks.note("epoch events", compared, |()| {
-            let txs = events.iter().map(|e| e.tx.to_string()).collect::<Vec<_>>().join(" ");
-            format!("{} epochs: {txs}", events.len())
-        })?;
-        Ok((head.root.to_string(), head.finalized))
     }
 }
 

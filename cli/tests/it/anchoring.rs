@@ -40,8 +40,8 @@ fn vectors() -> Value {
 /// A copy of a kept run.
 fn unanchored(run: &str) -> (tempfile::TempDir, PathBuf) {
     let (parent, run) = copy(Path::new(run));
-    // Step proofs are of no use here and not kept.
-    std::fs::create_dir(run.join("proofs")).expect("scratch space");
+    // Not kept of every run.
+    std::fs::create_dir_all(run.join("proofs")).expect("scratch space");
     (parent, run)
 }
 
@@ -56,19 +56,19 @@ fn recorded(run: &Path) -> Vec<Value> {
 }
 
 /// A node with the demo's contract and verifier, and a copy of its run that is not anchored.
-struct Demo {
-    anvil: Anvil,
+pub struct Demo {
+    pub anvil: Anvil,
     client: Client,
-    contract: Address,
-    id: RunId,
+    pub contract: Address,
+    pub id: RunId,
     _parent: tempfile::TempDir,
-    run: PathBuf,
+    pub run: PathBuf,
     /// File of the submissions.
-    plan: String,
+    pub plan: String,
 }
 
 impl Demo {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let vectors = vectors();
         let anvil = Anvil::start();
         let writer: Writer = anvil.writer().await;

@@ -104,6 +104,31 @@ fn files_beside_a_run_are_parsed_or_refused() {
 }
 
 #[test]
+fn torrents_and_links_are_parsed_or_refused() {
+    let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/anchor/run");
+    let file = |name: &str| {
+        let path = torrent::ContentPath::new(&name.split('/').collect::<Vec<_>>()).expect("a path");
+        torrent::FileEntry { len: std::fs::metadata(path.below(&run)).expect("a file").len(), path }
+    };
+    let names = ["run.json", "steps.jsonl", "checkpoint", "epochs/epoch_0000.json", "proofs/step_000000.proof"];
+    let list = torrent::FileList::new(names.map(file).into()).expect("files");
+    let made = [torrent::Visibility::Public, torrent::Visibility::Private].map(|visibility| {
+        let piece = torrent::PieceLength::for_total(1);
+        let hashes = torrent::hash(&list, piece, &torrent::Directory(run.clone()), &|_| ()).expect("files");
+        let tracker = "http://127.0.0.1:1/announce".parse().expect("a tracker");
+        let seed = "http://127.0.0.1:2/".parse().expect("a web seed");
+        let source = Some("a closed network".to_owned());
+        let options = torrent::Options { visibility, source, trackers: vec![tracker], web_seeds: vec![seed] };
+        torrent::Metainfo::new("run", list.clone(), piece, hashes, options).expect("a torrent")
+    });
+    let torrents = made.each_ref().map(|torrent| torrent.as_bytes().to_vec());
+    exercise(bodies::torrent, &torrents, 5_000);
+    exercise(bodies::bencode, &torrents, 5_000);
+    exercise(bodies::info, &made.each_ref().map(|torrent| torrent.metadata().as_bytes().to_vec()), 5_000);
+    exercise(bodies::magnet, &made.each_ref().map(|torrent| torrent.magnet().to_string().into_bytes()), 5_000);
+}
+
+#[test]
 fn ceremony_files_are_imported_or_refused() {
     exercise(bodies::ptau, &read(&["srs/powers7.ptau", "srs/powers7_no_contribution.ptau"]), 60);
 }

@@ -9,6 +9,7 @@ mod attest;
 mod bundle;
 mod deployment;
 mod exit_codes;
+mod fetching;
 mod formats;
 mod gate;
 mod hostile;

@@ -120,6 +120,13 @@ pub fn process_in(home: &Path, args: &[&str]) -> Command {
     command
 }
 
+/// A command whose answer is read while it runs.
+pub fn piped(args: &[&str]) -> Command {
+    let mut command = command(&HOME, args);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
 /// A directory with a dataset of 4 features and 3 classes.
 pub struct Scratch(tempfile::TempDir);
 

@@ -81,6 +81,24 @@ fn a_run_continues_after_it_is_closed() {
 }
 
 #[test]
+fn empty_folders_may_be_missing_as_after_a_torrent() {
+    let temp = tempdir();
+    let run = support::run(1, 1);
+    let (mut writer, _) = RunWriter::create(temp.path(), &run).unwrap();
+    let (draft, proofs) = draft(&run, writer.log().head(), 0);
+    writer.append_step(draft, &proofs).unwrap();
+    let manifest = writer.write_manifest().unwrap();
+    let dir = writer.dir().clone();
+    drop(writer);
+    std::fs::remove_dir(dir.path().join("epochs")).unwrap();
+    assert_eq!(dir.verify_files().unwrap(), manifest);
+    assert_eq!(dir.verify_log(ProofFiles::Check).unwrap().epochs, []);
+    // Whoever goes on with it makes them again.
+    drop(RunWriter::open(dir.path()).unwrap());
+    assert!(dir.path().join("epochs").is_dir());
+}
+
+#[test]
 fn a_second_writer_is_refused_and_readers_are_not() {
     let temp = tempdir();
     let run = support::run(1, 1);

@@ -5,7 +5,7 @@
 //! a few at a time, takes paths from the metadata that was checked, follows no links, and writes only where something is
 //! fetched.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -62,21 +62,21 @@ impl Files {
         self.0.failure.get().cloned()
     }
 
-    /// Waits until everything that was written is on the disk.
+    /// Waits until everything that was written is on the disk: files, and the directories that name them.
     pub(super) fn sync(&self) -> Result<(), SwarmError> {
         self.0.lock().files.clear();
-        for path in self.0.paths.iter().flatten() {
+        let files = self.0.paths.iter().flatten();
+        let directories: BTreeSet<&Path> = files.clone().filter_map(|path| path.parent()).collect();
+        for path in files.map(PathBuf::as_path).chain(directories) {
             let synced = match File::open(path) {
-                Ok(file) => file.sync_all(),
+                Ok(opened) => opened.sync_all(),
                 // It was not asked for.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 Err(error) => Err(error),
             };
-            synced.map_err(|source| SwarmError::Disk {
-                operation: "sync",
-                path: path.clone(),
-                source: source.into(),
-            })?;
+            let failed =
+                |source| SwarmError::Disk { operation: "sync", path: path.to_owned(), source: Arc::new(source) };
+            synced.map_err(failed)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::piece::BLOCK_BYTES;
 
-/// A way of finding peers that nobody named. Each tells others which runs this machine has or wants.
+/// A way of finding peers, or sources, that the user did not name. Each tells others which runs this machine has or wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Discovery {
     /// The distributed hash table (BEP 5).
@@ -20,6 +20,8 @@ pub enum Discovery {
     PeerExchange,
     /// Multicast in the local network (BEP 14).
     LocalNetwork,
+    /// The HTTP servers that the torrent names (BEP 19), to fetch from.
+    WebSeeds,
 }
 
 impl Discovery {
@@ -37,6 +39,9 @@ impl Discovery {
             }
             Self::LocalNetwork => {
                 "local discovery: every machine in the local network learns which runs this one has or wants"
+            }
+            Self::WebSeeds => {
+                "web seeds: the HTTP servers that the torrent names learn this address and what it fetches of the run"
             }
         }
     }

@@ -31,7 +31,7 @@ fn address(swarm: &Swarm) -> SocketAddr {
 }
 
 fn of<'a>(metadata: &'a Metadata, dir: &'a Path, peers: &'a [SocketAddr]) -> Fetch<'a> {
-    Fetch { metadata, dir, peers, trackers: &[], only: None, stall: PATIENCE }
+    Fetch { metadata, dir, peers, trackers: &[], web_seeds: &[], only: None, stall: PATIENCE }
 }
 
 /// Content on the disk, its torrent, and a swarm that seeds it.
@@ -195,7 +195,8 @@ async fn a_fetcher_without_peers_and_discovery_asks_nobody() {
     let refused = alone.resolve(&torrent.magnet(), PATIENCE).await;
     assert!(matches!(refused, Err(SwarmError::NobodyToAsk)), "{refused:?}");
     let to = tempfile::tempdir().expect("scratch space");
-    let fetch = Fetch { trackers: torrent.trackers(), ..of(torrent.metadata(), to.path(), &[]) };
+    let (trackers, web_seeds) = (torrent.trackers(), torrent.web_seeds());
+    let fetch = Fetch { trackers, web_seeds, ..of(torrent.metadata(), to.path(), &[]) };
     let refused = alone.fetch(&fetch, &|_| ()).await;
     assert!(matches!(refused, Err(SwarmError::NobodyToAsk)), "{refused:?}");
     assert_same(to.path(), &Memory::default());
@@ -352,5 +353,77 @@ fn limits_are_read_and_are_at_least_a_block() {
     }
     for text in ["16383", "0", "1kB", "-1", "2 GB", "", "MB"] {
         assert!(text.parse::<RateLimit>().is_err(), "{text}");
+    }
+}
+
+/// A web server on a directory, by Python's own with ranges added; ends with the test.
+struct Web(std::process::Child, String);
+
+impl Web {
+    /// `ranges`: whether it knows ranges.
+    fn serve(dir: &Path, ranges: &str) -> Self {
+        let mut command = std::process::Command::new("python3");
+        command.args(["-c", include_str!("web_server.py"), ranges]).arg(dir);
+        command.stderr(std::process::Stdio::null());
+        let mut child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn();
+        let stdout = child.as_mut().expect("Python runs").stdout.take().expect("a pipe");
+        let mut port = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut port).expect("a port");
+        Self(child.expect("Python runs"), format!("http://127.0.0.1:{}/files", port.trim()))
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn web_seeds_are_asked_instead_of_peers_and_beside_them() {
+    let content = everything();
+    let served = tempfile::tempdir().expect("scratch space");
+    content.write_to(&served.path().join("files/run"));
+    let web = Web::serve(served.path(), "ranges");
+    let options = Options { web_seeds: vec![web.1.parse().expect("an address")], ..Options::default() };
+    let torrent = content.torrent("run", piece(14), options);
+    let on = || SwarmOptions { discovery: [Discovery::WebSeeds].into(), ..SwarmOptions::default() };
+
+    let to = tempfile::tempdir().expect("scratch space");
+    let fetcher = start(on()).await;
+    let fetch = Fetch { web_seeds: torrent.web_seeds(), ..of(torrent.metadata(), to.path(), &[]) };
+    let done = fetcher.fetch(&fetch, &|_| ()).await.expect("it arrives");
+    assert_eq!(done.received, done.accepted);
+    assert_same(to.path(), &content);
+
+    // A peer that has what the server lost.
+    let lost = path("twin one").below(&served.path().join("files/run"));
+    std::fs::remove_file(lost).expect("it was there");
+    let seed = seeded(&content, listening()).await;
+    let (to, peers) = (tempfile::tempdir().expect("scratch space"), [address(&seed.swarm)]);
+    let fetch = Fetch { web_seeds: torrent.web_seeds(), ..of(torrent.metadata(), to.path(), &peers) };
+    start(on()).await.fetch(&fetch, &|_| ()).await.expect("it arrives");
+    assert_same(to.path(), &content);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn web_seeds_that_lie_or_know_no_ranges_do_no_harm() {
+    let content = much(80);
+    let served = tempfile::tempdir().expect("scratch space");
+    let mut corrupted = content.clone();
+    corrupted.0.get_mut(&path("proofs/a")).expect("a proof")[1] ^= 1;
+    corrupted.write_to(&served.path().join("files/run"));
+    let (lying, whole) = (Web::serve(served.path(), "ranges"), Web::serve(served.path(), "none"));
+    for (web, some) in [(lying, true), (whole, false)] {
+        let torrent = content.torrent("run", piece(14), Options::default());
+        let to = tempfile::tempdir().expect("scratch space");
+        let options = SwarmOptions { discovery: [Discovery::WebSeeds].into(), ..SwarmOptions::default() };
+        let web_seeds = [web.1.parse().expect("an address")];
+        let stall = Duration::from_secs(2);
+        let fetch = Fetch { web_seeds: &web_seeds, stall, ..of(torrent.metadata(), to.path(), &[]) };
+        let stalled = start(options).await.fetch(&fetch, &|_| ()).await;
+        let Err(SwarmError::Stalled { have, total, refused, .. }) = stalled else { panic!("{stalled:?}") };
+        assert!(have < total && (refused > 0) == some, "{have} of {total}, {refused} refused");
     }
 }

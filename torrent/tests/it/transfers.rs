@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use torrent::swarm::{Discovery, Fetch, Swarm, SwarmOptions, TrackerOptions, TrackerServer};
+use torrent::swarm::{Discovery, Fetch, Swarm, SwarmError, SwarmOptions, TrackerOptions, TrackerServer};
 use torrent::{Metainfo, Options, Tracker};
 
 use crate::clients::client;
@@ -197,25 +197,21 @@ impl Ours {
         drop(client);
     }
 
-    /// Fetches with our engine from a client that listens at `peer`.
+    /// Fetches with our engine from a client that will listen at `peer`.
     async fn fetch_from(&self, peer: SocketAddr) {
-        let started = Instant::now();
-        // The client opens its port when it is ready to.
-        while tokio::net::TcpStream::connect(peer).await.is_err() {
-            assert!(started.elapsed() < PATIENCE, "nothing listens at {peer}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        let (started, dir) = (Instant::now(), self.path("ours"));
+        // It may be at work on its files yet; the engine calls again after ten seconds, another one at once.
+        let stall = Duration::from_secs(2);
+        let (metadata, peers) = (self.torrent.metadata(), [peer]);
+        let fetch = Fetch { metadata, dir: &dir, peers: &peers, trackers: &[], web_seeds: &[], only: None, stall };
+        loop {
+            let swarm = Swarm::start(SwarmOptions::default()).await.expect("an engine");
+            match swarm.fetch(&fetch, &|_| ()).await {
+                Ok(_) => break,
+                Err(SwarmError::Stalled { refused: 0, .. }) if started.elapsed() < PATIENCE => {}
+                Err(error) => panic!("{error}"),
+            }
         }
-        let swarm = Swarm::start(SwarmOptions::default()).await.expect("an engine");
-        let dir = self.path("ours");
-        let fetch = Fetch {
-            metadata: self.torrent.metadata(),
-            dir: &dir,
-            peers: &[peer],
-            trackers: &[],
-            only: None,
-            stall: PATIENCE,
-        };
-        swarm.fetch(&fetch, &|_| ()).await.expect("it arrives");
         wait_for(&self.content, &dir);
         assert!(!dir.join(".pad").exists(), "padding is not written");
     }

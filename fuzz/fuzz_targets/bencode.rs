@@ -1,0 +1,4 @@
+//! Target `bencode`; see `cairn_fuzz::formats`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cairn_fuzz::formats::bencode(data));

@@ -1,0 +1,4 @@
+//! Target `magnet`; see `cairn_fuzz::formats`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cairn_fuzz::formats::magnet(data));
