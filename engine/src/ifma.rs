@@ -10,6 +10,7 @@
 mod lanes;
 mod memory;
 mod points;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod transform;
@@ -17,6 +18,7 @@ mod transform;
 use std::sync::OnceLock;
 
 pub(crate) use points::PointAdder;
+pub(crate) use rows::RowMachine;
 
 /// Shows that this machine has the instructions, and that elements lie in memory as the kernels take them.
 #[derive(Clone, Copy, Debug)]

@@ -9,9 +9,11 @@ use halo2_proofs::{halo2curves::bn256::Fr, halo2curves::ff::Field, plonk::Expres
 use rayon::prelude::*;
 
 use crate::error::EngineError;
+#[cfg(target_arch = "x86_64")]
+use crate::ifma::{Ifma, RowMachine};
 
 /// Rows that one instruction works on at a time.
-const BLOCK: usize = 64;
+pub(crate) const BLOCK: usize = 64;
 
 /// A column that a program reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -320,14 +322,16 @@ impl Node {
     }
 }
 
+/// Where an instruction finds a value.
 #[derive(Clone, Copy, Debug)]
-enum Operand {
+pub(crate) enum Operand {
     Register(usize),
     Query(usize),
 }
 
+/// One instruction; scalars by their number.
 #[derive(Clone, Copy, Debug)]
-enum Op {
+pub(crate) enum Op {
     Add(Operand, Operand),
     Sub(Operand, Operand),
     Mul(Operand, Operand),
@@ -344,10 +348,11 @@ pub(crate) struct Program {
     constants: Vec<Fr>,
     scalars: Vec<ScalarNode>,
     queries: Vec<(Column, i32)>,
-    registers: usize,
-    instructions: Vec<(usize, Op)>,
+    pub(crate) registers: usize,
+    /// Which register, and what goes there.
+    pub(crate) instructions: Vec<(usize, Op)>,
     result: Value,
-    output: Option<Operand>,
+    pub(crate) output: Option<Operand>,
 }
 
 impl Default for Program {
@@ -387,7 +392,7 @@ impl Program {
         let columns: Vec<&[Fr]> = self.queries.iter().map(|(c, _)| column(*c)).collect();
         let block = BLOCK.min(n);
         let mut out = vec![Fr::ZERO; n];
-        let new = || Machine { registers: vec![vec![Fr::ZERO; block]; self.registers], wrapped: Vec::new() };
+        let new = || Machine::new(self.registers, block);
         out.par_chunks_mut(block).enumerate().with_min_len(4).for_each_init(new, |machine, (b, out)| {
             machine.run(self, b * block, n, &columns, &scalars, out);
         });
@@ -413,9 +418,24 @@ impl Program {
 struct Machine {
     registers: Vec<Vec<Fr>>,
     wrapped: Vec<Vec<Fr>>,
+    #[cfg(target_arch = "x86_64")]
+    eights: Option<(Ifma, RowMachine)>,
 }
 
 impl Machine {
+    fn new(registers: usize, block: usize) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if let (Some(shown), BLOCK) = (Ifma::detect(), block) {
+            return Self { registers: Vec::new(), wrapped: Vec::new(), eights: Some((shown, RowMachine::default())) };
+        }
+        Self {
+            registers: vec![vec![Fr::ZERO; block]; registers],
+            wrapped: Vec::new(),
+            #[cfg(target_arch = "x86_64")]
+            eights: None,
+        }
+    }
+
     fn run(&mut self, program: &Program, row: usize, n: usize, columns: &[&[Fr]], scalars: &[Fr], out: &mut [Fr]) {
         let rows = out.len();
         self.wrapped.clear();
@@ -437,6 +457,10 @@ impl Machine {
                 false => &column[start..start + rows],
             })
             .collect();
+        #[cfg(target_arch = "x86_64")]
+        if let Some((shown, machine)) = &mut self.eights {
+            return machine.run(*shown, program, &queries, scalars, out);
+        }
         for (target, op) in &program.instructions {
             // The target is no operand: a register is free only after the instruction that reads it last.
             let mut result = mem::take(&mut self.registers[*target]);

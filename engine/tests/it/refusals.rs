@@ -1,6 +1,6 @@
 //! What cannot be proved is refused, each for its own reason.
 
-use engine::{CosetCache, EngineError, PreparedKey, prove};
+use engine::{CosetCache, EngineError, PreparedKey, generate_key, prove};
 use halo2_proofs::{
     halo2curves::{
         bn256::{Bn256, Fr},
@@ -78,4 +78,12 @@ fn a_gate_of_a_degree_that_the_key_does_not_allow() {
     let error = PreparedKey::new(&keyed.pk, CosetCache::Off).expect_err("refused");
     assert!(matches!(error, EngineError::Unsupported(_)), "{error}");
     assert!(error.to_string().contains("degree 6"), "{error}");
+}
+
+#[test]
+fn a_circuit_that_needs_more_rows_than_the_key_has() {
+    let circuit = Mixed::new(Features { k: 7, ..SMALL });
+    let small = ParamsKZG::<Bn256>::setup(5, StdRng::seed_from_u64(3));
+    let error = generate_key(&small, &circuit).expect_err("refused");
+    assert!(matches!(error, EngineError::Synthesis(_)), "{error}");
 }
