@@ -3,6 +3,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`step`] | proving one step, chunk by chunk, linked to its neighbours |
+//! | [`session`] | one run on disk: made, continued, step by step; its parent |
 //! | [`lineage`] | runs that start from another's final state |
 //! | [`data`] | labelled data, split, order of batches |
 //! | [`train`] | the reference trainer and its fidelity to float64 Adam |
@@ -11,6 +12,7 @@
 
 pub mod data;
 pub mod lineage;
+pub mod session;
 pub mod state_file;
 pub mod step;
 pub mod train;
