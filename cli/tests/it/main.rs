@@ -20,5 +20,6 @@ mod openings;
 mod optimizers;
 mod resume;
 mod rpc;
+mod service;
 mod support;
 mod tampering;
