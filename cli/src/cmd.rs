@@ -20,6 +20,7 @@ mod fetch;
 mod gate;
 mod keys;
 mod open;
+mod prover;
 mod registry;
 mod seed;
 mod srs;
@@ -67,6 +68,9 @@ pub enum Command {
     Keys(keys::Keys),
     /// Train a model with the reference trainer and prove every step.
     Train(train::Train),
+    /// The prover service, for trainers in Python and other languages.
+    #[command(subcommand)]
+    Prover(prover::Prover),
     /// Check a run: log, proofs, links, epochs and, with --rpc, the chain.
     Verify(verify::Verify),
     /// Aggregate the finished epochs of a run.
@@ -111,6 +115,7 @@ impl Command {
             Self::Srs(c) => c.run(global, out),
             Self::Keys(c) => c.run(global, out),
             Self::Train(c) => c.run(global, out),
+            Self::Prover(c) => c.run(global, out),
             Self::Verify(c) => c.run(global, out),
             Self::Aggregate(c) => c.run(global, out),
             Self::Verifier(c) => c.run(global, out),

@@ -34,6 +34,11 @@ impl<'o> Home<'o> {
         self.root.join("private")
     }
 
+    /// Which reference string.
+    pub fn label(&self) -> &SrsLabel {
+        &self.label
+    }
+
     /// The cache of reference strings.
     pub fn srs_cache(&self) -> SrsCache {
         SrsCache::new(self.root.join("srs"))

@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-/// What no proof of Cairn says; stands beside every "proved".
-pub const NOT_PROVED: &str = "gradient honesty, data quality, bias";
+pub use prover::session::NOT_PROVED;
 
 /// A check that failed: exit code 1. Everything else is 2.
 #[derive(Debug)]

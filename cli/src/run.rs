@@ -7,24 +7,14 @@ use anyhow::{Context, anyhow};
 use circuits::convert::from_fr;
 use circuits::digest::policy_digest;
 use circuits::keys::StepVerifyingKey;
-use circuits::linked::{RunSecret, StateSeed};
 use circuits::reference::PRODUCTS_START;
-use circuits::step::shape::StepShape;
 use ledger::RunDescription;
-use prover::step::Seeds;
+use prover::session::{NOTE_EPOCH_K, NOTE_GENESIS_PRODUCTS, step_shape};
 use srs::Srs;
-use store::{PrivateDir, RunDir};
+use store::RunDir;
 
 use crate::home::Home;
 use crate::output::failed;
-
-/// Key of the note that holds the step circuit's shape.
-pub const NOTE_SHAPE: &str = "step_shape";
-/// Key of the note that holds k of the epoch circuit.
-pub const NOTE_EPOCH_K: &str = "epoch_k";
-
-/// Key of the note that holds P1 and P2 of a child's state 0. They are under `genesis_state`, so nobody need believe them.
-pub const NOTE_GENESIS_PRODUCTS: &str = "genesis_p1_p2";
 
 /// P1 and P2 of the state before step 0: 1 for a run without parent, else by the run's description.
 pub fn genesis_products(run: &RunDescription) -> anyhow::Result<(u64, u64)> {
@@ -37,22 +27,9 @@ pub fn genesis_products(run: &RunDescription) -> anyhow::Result<(u64, u64)> {
     products.ok_or_else(|| anyhow!("run.json, note {name}: expected two integers, got {text:?}"))
 }
 
-/// Blinding seeds of a run's states, from its private directory; none if the secret is not there.
-pub fn seeds(private: &PrivateDir) -> anyhow::Result<Option<Seeds>> {
-    let Some(secret) = private.secret()? else { return Ok(None) };
-    let genesis = private.genesis_seed()?.map(|seed| StateSeed(*seed.expose()));
-    Ok(Some(Seeds { secret: RunSecret(*secret.expose()), genesis }))
-}
-
 /// Opens a run directory for reading.
 pub fn open(path: &Path) -> anyhow::Result<RunDir> {
     RunDir::open(path).with_context(|| format!("run directory {}", path.display()))
-}
-
-/// The step circuit's shape by the run's description.
-pub fn step_shape(run: &RunDescription) -> anyhow::Result<StepShape> {
-    let text = run.notes.get(NOTE_SHAPE).ok_or_else(|| anyhow!("run.json has no note {NOTE_SHAPE}"))?;
-    text.parse().with_context(|| format!("run.json, note {NOTE_SHAPE}"))
 }
 
 /// The shape of epochs of `n_steps`.

@@ -140,6 +140,25 @@ pub struct StepMeta {
     pub prove_ms: Option<u64>,
 }
 
+impl StepMeta {
+    /// Checks the free-form part, so that a record with it can be sealed.
+    ///
+    /// **Errors**: [`RecordError::MetaSize`], [`RecordError::MetaKey`].
+    pub fn check(&self) -> Result<(), RecordError> {
+        if self.extra.len() > MAX_EXTRA {
+            return Err(RecordError::MetaSize { what: "entries", limit: MAX_EXTRA, got: self.extra.len() });
+        }
+        for (key, value) in &self.extra {
+            check_meta_key(key)?;
+            if value.len() > MAX_EXTRA_VALUE {
+                let (limit, got) = (MAX_EXTRA_VALUE, value.len());
+                return Err(RecordError::MetaSize { what: "bytes in a value", limit, got });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// One step of a run as it stands in `steps.jsonl`.
 ///
 /// The run and the step index are those of the statement, and are not repeated.
@@ -208,18 +227,7 @@ impl StepRecord {
         if self.proofs.len() != n_chunks {
             return Err(RecordError::ProofCount { step, expected: n_chunks, got: self.proofs.len() });
         }
-        let extra = &self.meta.extra;
-        if extra.len() > MAX_EXTRA {
-            return Err(RecordError::MetaSize { what: "entries", limit: MAX_EXTRA, got: extra.len() });
-        }
-        for (key, value) in extra {
-            check_meta_key(key)?;
-            if value.len() > MAX_EXTRA_VALUE {
-                let (limit, got) = (MAX_EXTRA_VALUE, value.len());
-                return Err(RecordError::MetaSize { what: "bytes in a value", limit, got });
-            }
-        }
-        Ok(())
+        self.meta.check()
     }
 }
 

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 
+from cairn import arithmetic
 from cairn.arithmetic import Constants, Hyper, _root, next_schedule, update
 from cairn.errors import NotFreshError, RangeError
 
@@ -169,6 +170,22 @@ def test_a_fresh_start_needs_zero_moments():
         with pytest.raises(NotFreshError) as refused:
             update("adamw", k, *arrays([0, 0], m, v, [0, 0]), fresh=True)
         assert (refused.value.what, refused.value.index, refused.value.value) == (what, 1, 7)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_blocks_make_no_difference(rule, monkeypatch):
+    rng = np.random.default_rng(5)
+    n = 100
+    w, m, g = (rng.integers(-(2**22), 2**22, n) for _ in range(3))
+    v = rng.integers(0, 2**44, n).astype(np.uint64) * (rule == "adamw")
+    k = Constants(3865470566, 4290672329, 42949669, 65536004, 2749, 2**40 if rule == "adamw" else 2**20)
+    whole = update(rule, k, w, m, v, g)
+    monkeypatch.setattr(arithmetic, "_BLOCK", 7)
+    for a, b in zip(whole, update(rule, k, w, m, v, g)):
+        assert a.dtype == b.dtype and a.tolist() == b.tolist()
+    g[10] = 2**31
+    with pytest.raises(RangeError, match=r"g\[10\] = 2147483648"):
+        update(rule, k, w, m, v, g)
 
 
 def test_the_package_does_without_torch():

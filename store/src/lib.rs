@@ -18,6 +18,7 @@
 //! | [`log`](LogIndex) | reading `steps.jsonl` in parallel and checking its chain |
 //! | [`verify`](VerifiedLog) | the log against itself, its proofs, epochs and anchors; files against the manifest |
 //! | [`private`](PrivateDir) | secrets and optimizer state, mode 0600 |
+//! | [`inbox`](Inbox) | uploads that wait to be proved, and receipts of those that were |
 //! | [`cache`](ArtifactCache) | keys and other large artifacts that can be made again |
 
 mod bundle;
@@ -25,6 +26,7 @@ mod cache;
 mod dir;
 mod error;
 pub mod fs;
+mod inbox;
 pub mod layout;
 mod lock;
 mod log;
@@ -38,6 +40,7 @@ pub use cache::{ArtifactCache, CacheError, CacheKey};
 pub use dir::{MAX_PROOF_BYTES, RunDir};
 pub use error::{Disagreement, StoreError};
 pub use fs::{Disk, FileSystem};
+pub use inbox::Inbox;
 pub use log::LogIndex;
 pub use private::{PrivateDir, PrivateError, RunSecret};
 pub use recovery::{Recovery, TornLine};

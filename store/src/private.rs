@@ -243,7 +243,7 @@ impl PrivateDir {
         self.root.join(format!("state_{:06}.bin", step.0))
     }
 
-    fn read(&self, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, PrivateError> {
+    pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, PrivateError> {
         let metadata = fs::symlink_metadata(path).map_err(failed("open", path))?;
         if !metadata.is_file() {
             return Err(PrivateError::NotAFile { path: path.to_owned() });
@@ -258,9 +258,9 @@ impl PrivateDir {
     }
 
     /// Replaces a file at once, never readable by others.
-    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), PrivateError> {
+    pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), PrivateError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = self.root.join(format!("{TEMPORARY_PREFIX}{name}"));
+        let temporary = path.with_file_name(format!("{TEMPORARY_PREFIX}{name}"));
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]
@@ -277,7 +277,7 @@ fn child_prefix(step: StepIndex) -> String {
     format!("child_{:06}_", step.0)
 }
 
-fn create_dir(path: &Path) -> Result<(), PrivateError> {
+pub(crate) fn create_dir(path: &Path) -> Result<(), PrivateError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -297,7 +297,7 @@ fn check_mode(_: &Path) -> Result<(), PrivateError> {
     Ok(())
 }
 
-fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> PrivateError + 'a {
+pub(crate) fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> PrivateError + 'a {
     move |source| {
         let path = path.to_owned();
         match source.kind() {

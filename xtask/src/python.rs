@@ -8,12 +8,14 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use crate::tools::Tools;
+use crate::{cargo, tools::Tools};
 
 /// What the tests run with, one requirement a line.
 const REQUIREMENTS: &str = include_str!("../../python/requirements-test.txt");
 
-/// The Python of the environment in `dir`, made anew unless it has exactly these packages from PyPI.
+/// The Python of the environment in `dir`, into which these packages are installed from PyPI unless they are there.
+///
+/// What it has besides stays: worktrees that share a cache may be at different pins, and torch has gigabytes.
 ///
 /// # Errors
 /// If Python is missing or an installation fails.
@@ -25,8 +27,11 @@ pub fn environment(dir: &Path, packages: &[&str]) -> anyhow::Result<PathBuf> {
         return Ok(python);
     }
     eprintln!("xtask: installing {} from PyPI into {}", packages.join(", "), dir.display());
-    let venv = Command::new("python3").args(["-m", "venv", "--clear"]).arg(dir).status();
-    ensure!(venv.context("run python3 (is Python installed?)")?.success(), "python3 -m venv {} failed", dir.display());
+    if !python.is_file() {
+        let venv = Command::new("python3").args(["-m", "venv", "--clear"]).arg(dir).status();
+        let made = venv.context("run python3 (is Python installed?)")?.success();
+        ensure!(made, "python3 -m venv {} failed", dir.display());
+    }
     let status = Command::new(&python)
         // pip's own cache would hold gigabytes a second time.
         .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir"])
@@ -50,12 +55,14 @@ fn requirements() -> Vec<&'static str> {
     REQUIREMENTS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
 }
 
-/// The runner of the package's tests.
+/// The runner of the package's tests, which prove with a real `cairn`.
 ///
 /// # Errors
-/// As [`environment`].
+/// As [`environment`]; if `cairn` does not build.
 pub fn tests(tools: &Tools) -> anyhow::Result<Command> {
     let mut command = Command::new(for_tests(tools)?);
+    command.env("CAIRN_BIN", cargo::build(tools, "cairn", &["--bin", "cairn"], "cairn")?);
+    command.env("CAIRN_TOOLS", tools.bin_dir());
     command.args(["-B", "-m", "pytest", "-p", "no:cacheprovider"]).current_dir(tools.repo().join("python"));
     Ok(command)
 }

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use ledger::StepIndex;
-use prover::state_file;
+use prover::session::{read_state, seeds};
 use prover::weights::{Opening, to_safetensors};
 use serde::Serialize;
 use store::PrivateDir;
 
 use crate::cmd::Global;
 use crate::output::Output;
-use crate::run::{open, seeds};
+use crate::run::open;
 
 /// Write weights and opening of one state. They open that state and no other.
 #[derive(Args)]
@@ -51,7 +51,7 @@ impl Open {
         let seeds = seeds(&private)?.with_context(|| {
             format!("{}: no run secret here; only the trainer can open states", private.path().display())
         })?;
-        let state = state_file::decode(&private.read_state(StepIndex(self.step))?)?;
+        let state = read_state(&private, StepIndex(self.step))?;
         let digest = match self.step.checked_sub(1) {
             None => run.genesis_state,
             Some(last) => dir.record(&dir.log()?, StepIndex(last))?.record().state_out,

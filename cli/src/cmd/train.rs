@@ -5,33 +5,21 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
-use circuits::convert::from_fr;
-use circuits::digest::{policy_digest, step_digest};
-use circuits::linked::RunSecret;
 use circuits::opening::chunk_len;
+use circuits::reference::State;
 use circuits::step::shape::StepShape;
 use clap::{Args, ValueEnum};
-use ledger::{
-    Address, ChainId, Dataset, Decimal, EpochLen, NumberFormat, Policy, Rule, RunDescription, RunIdentity, Salt,
-    SrsLabel, StepIndex, StepMeta, canonical::V1,
-};
+use ledger::{Address, ChainId, Dataset, Decimal, EpochLen, Rule, RunIdentity, Salt, StepIndex, StepMeta};
 use prover::data::{FeatureMax, LabelledData, Seed};
-use prover::lineage::{check_model, check_open};
-use prover::state_file;
-use prover::step::{Seeds, StepProver};
+use prover::lineage::check_model;
+use prover::session::{Parent, Places, RunPlan, Session};
 use prover::train::{Decay, GradientScale, HyperValues, Lineage, LrSchedule, Mlp, Subset, TrainConfig, Trainer};
 use rand_core::{OsRng, RngCore};
 use serde::Serialize;
-use store::{PrivateDir, RunWriter, StepDraft};
 
 use crate::cmd::Global;
 use crate::output::{NOT_PROVED, Output};
 use crate::progress;
-use crate::run::{NOTE_EPOCH_K, NOTE_GENESIS_PRODUCTS, NOTE_SHAPE};
-
-mod parent;
-
-use parent::Parent;
 
 /// Optimizers of the reference trainer.
 #[derive(Clone, Copy, ValueEnum)]
@@ -177,21 +165,15 @@ impl Train {
         Ok(max)
     }
 
-    fn notes(&self, config: &TrainConfig, shape: &StepShape, parent: Option<&Parent>) -> BTreeMap<String, String> {
+    fn notes(&self, config: &TrainConfig) -> BTreeMap<String, String> {
         let mut notes = BTreeMap::from([
-            (NOTE_SHAPE, shape.to_string()),
-            (NOTE_EPOCH_K, self.epoch_k.to_string()),
             ("model", format!("mlp {:?}", config.model.sizes())),
             ("batch_size", self.batch.to_string()),
             ("loss_scale_log2", self.loss_scale_log2.to_string()),
-            ("not_proved", NOT_PROVED.to_owned()),
         ]);
         // Runs of before there were schedules have no such note and go on.
         if config.lr_schedule != LrSchedule::CONSTANT {
             notes.insert("lr_schedule", config.lr_schedule.to_string());
-        }
-        if let Some(parent) = parent {
-            notes.insert(NOTE_GENESIS_PRODUCTS, format!("{} {}", parent.state.p1, parent.state.p2));
         }
         notes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
@@ -286,7 +268,8 @@ impl Train {
     ) -> anyhow::Result<Trained> {
         let home = global.home(out)?;
         let lr_max = self.lr_max(&config)?;
-        let parent = self.parent.as_deref().map(|dir| Parent::open(&home, dir)).transpose()?;
+        let places = Places { artifacts: self.artifacts.clone(), private: home.private() };
+        let parent = self.parent.as_deref().map(|dir| Parent::open(&places, dir)).transpose()?;
         let n_params = config.model.n_params();
         let per_chunk = chunk_len(n_params, self.chunks as usize);
         let shape = match self.step_k {
@@ -306,23 +289,9 @@ impl Train {
             check_model(&parent.run, &parent.shape, config.model.layout(), self.chunks, &shape)?;
         }
         let (srs, key) = home.step_key(&shape)?;
-        let verifying_key = key.verifying_key();
         if !srs.info().secure {
             out.note(format!("{} (fine for trying out, worthless as evidence)", srs::dev::DISCLAIMER));
         }
-        let policy = Policy {
-            rule: config.rule,
-            beta1: config.hyper.beta1,
-            beta2: config.hyper.beta2,
-            eps: config.hyper.eps,
-            weight_decay: config.hyper.weight_decay,
-            lr_max,
-            format: NumberFormat::Q24,
-            n_params: n_params as u64,
-            n_chunks: self.chunks,
-            layout_digest: config.model.layout().digest()?,
-            step_key_digest: from_fr(&verifying_key.digest()),
-        };
         let salt = self.salt.unwrap_or_else(|| {
             let mut salt = [0; 32];
             OsRng.fill_bytes(&mut salt);
@@ -330,79 +299,49 @@ impl Train {
         });
         let identity =
             RunIdentity { chain_id: ChainId(self.chain_id), contract: self.contract, owner: self.owner, salt };
-        let run = identity.run_id();
-        let private = PrivateDir::open_or_create(&home.private(), &self.artifacts, run)?;
-        let secret = match private.secret()? {
-            Some(secret) => secret,
-            None => {
-                let mut bytes = [0; 32];
-                OsRng.fill_bytes(&mut bytes);
-                private.create_secret(&store::RunSecret::new(bytes))?;
-                store::RunSecret::new(bytes)
-            }
+        let (lineage, start) = match &parent {
+            None => (Lineage::Fresh, State::fresh(config.model.init(config.seed))),
+            Some(p) => (Lineage::Child, p.state.clone()),
         };
-        let genesis = parent.as_ref().map(|p| p.seed.clone());
-        let seeds = Seeds { secret: RunSecret(*secret.expose()), genesis };
-        let prover = StepProver::new(srs.params(), &key, policy, run, parent.is_some(), seeds)?;
-        let (lineage, mut trainer) = match &parent {
-            None => (Lineage::Fresh, Trainer::new(config.clone(), data)?),
-            Some(p) => {
-                let state = p.state.clone();
-                (Lineage::Child, Trainer::resume(config.clone(), data, Lineage::Child, state, StepIndex(0))?)
-            }
-        };
-        let (_, genesis_state) = prover.commit(0, trainer.state())?;
-        if let Some(parent) = &parent {
-            parent.adopt(&verifying_key, run, genesis_state, &private)?;
-        }
-        let digest = ledger::Digest(srs.info().digest.0);
-        let description = RunDescription {
+        // Refuses what does not fit before anything is written.
+        let mut trainer = Trainer::resume(config.clone(), data, lineage, start.clone(), StepIndex(0))?;
+        let plan = RunPlan {
+            identity,
+            rule: config.rule,
+            hyper: config.hyper,
+            lr_max,
+            layout: config.model.layout().clone(),
+            n_chunks: self.chunks,
+            epoch_len: EpochLen::try_from(self.epoch_size).map_err(|e| anyhow::anyhow!("--epoch-size: {e}"))?,
+            epoch_k: self.epoch_k,
             dataset: Some(Dataset {
                 digest: data.digest(),
                 name: self.data.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
             }),
-            epoch_len: EpochLen::try_from(self.epoch_size).map_err(|e| anyhow::anyhow!("--epoch-size: {e}"))?,
-            genesis_state,
-            identity,
-            layout: config.model.layout().clone(),
-            notes: self.notes(&config, &shape, parent.as_ref()),
-            parent: parent.as_ref().map(|p| p.run.run),
-            policy,
-            policy_digest: policy_digest(&policy),
-            run,
-            srs: if srs.info().secure {
-                SrsLabel::ceremony(srs.info().label.as_str(), digest)
-            } else {
-                SrsLabel::development(digest)
-            },
-            v: V1,
+            notes: self.notes(&config),
         };
-        let sealed = description.seal()?;
-        let (mut writer, recovery) = RunWriter::create(&self.artifacts, &sealed)?;
-        if writer.log().size().0 > 0 && !recovery.is_clean() {
-            out.note(format!("repaired after an interruption: {recovery:?}"));
-        }
-        let done = writer.log().size().0;
-        if done > 0 {
+        let (mut session, recovery) = Session::create(&places, &srs, &key, plan, &start, parent.as_ref())?;
+        let done = session.steps();
+        if done.0 > 0 {
+            if !recovery.is_clean() {
+                out.note(format!("repaired after an interruption: {recovery:?}"));
+            }
             out.note(format!("continuing after {done} steps"));
-            let state = state_file::decode(&private.read_state(StepIndex(done))?)
-                .with_context(|| format!("private state {done}"))?;
-            trainer = Trainer::resume(config, data, lineage, state, StepIndex(done))?;
-        } else {
-            private.write_state(StepIndex(0), &state_file::encode(trainer.state())?)?;
+            trainer = Trainer::resume(config, data, lineage, session.state()?, done)?;
         }
-        if done < self.steps {
-            check_open(run, StepIndex(done), &private.children(StepIndex(done))?)?;
+        if done.0 < self.steps {
+            session.check_open()?;
         }
         // The parent's lock is held until the child's seed is stored; it may have other children from here on.
         drop(parent);
         let bar = progress::bar(out, self.steps, "training and proving");
-        bar.set_position(done);
+        bar.set_position(done.0);
         let (mut prove_ms, mut loss, mut proof_bytes, mut verify_ms) = (Vec::new(), None, 0, 0.0);
         while trainer.step_index().0 < self.steps {
             let step = trainer.advance()?;
             let start = Instant::now();
-            let proved = prover.prove(step.step, &step.before, &step.hyper, &step.gradient, &mut |_, _| bar.tick())?;
+            let proved =
+                session.prove((&srs, &key), &step.before, &step.hyper, &step.gradient, &mut |_, _| bar.tick())?;
             let ms = start.elapsed().as_millis() as u64;
             verify_ms = proved.verify.as_secs_f64() * 1e3;
             anyhow::ensure!(
@@ -410,30 +349,24 @@ impl Train {
                 "step {}: trainer and prover disagree on the next state",
                 step.step
             );
-            // The state is on disk before the step that leads to it is in the log.
-            private.write_state(StepIndex(step.step.0 + 1), &state_file::encode(&proved.next)?)?;
             let meta =
                 StepMeta { loss: Some(Decimal::from_f64(step.loss)?), prove_ms: Some(ms), ..StepMeta::default() };
-            let draft = StepDraft {
-                digest: step_digest(&proved.statement)?,
-                state_out: proved.state_out,
-                statement: proved.statement,
-                meta,
-            };
-            writer.append_step(draft, &proved.proofs)?;
+            proof_bytes = proved.proofs.iter().map(Vec::len).sum();
+            session.append(proved, meta)?;
             prove_ms.push(ms);
             loss = Some(step.loss);
-            proof_bytes = proved.proofs.iter().map(Vec::len).sum();
             bar.inc(1);
         }
         bar.finish_and_clear();
-        writer.write_manifest()?;
+        session.write_manifest()?;
+        let verifying_key = key.verifying_key();
         let cs = verifying_key.inner().cs();
+        let run_dir = session.writer().dir();
         Ok(Trained {
-            run: Some(run.to_string()),
-            run_dir: Some(writer.dir().path().to_owned()),
+            run: Some(run_dir.run().run().to_string()),
+            run_dir: Some(run_dir.path().to_owned()),
             params: n_params,
-            steps: writer.log().size().0,
+            steps: session.steps().0,
             loss,
             test_accuracy: trainer.accuracy(Subset::Test),
             train_accuracy: trainer.accuracy(Subset::Train),

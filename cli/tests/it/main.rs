@@ -21,5 +21,6 @@ mod openings;
 mod optimizers;
 mod resume;
 mod rpc;
+mod service;
 mod support;
 mod tampering;

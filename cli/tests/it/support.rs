@@ -150,6 +150,16 @@ impl Scratch {
         self.0.path().join(name).to_str().expect("UTF-8").to_owned()
     }
 
+    /// A home of its own, with the reference strings of all tests.
+    pub fn home(&self) -> PathBuf {
+        let home = self.0.path().join("home");
+        if !home.is_dir() {
+            std::fs::create_dir(&home).expect("scratch space");
+            std::os::unix::fs::symlink(HOME.join("srs"), home.join("srs")).expect("scratch space");
+        }
+        home
+    }
+
     /// Arguments of a training run of 4 steps in epochs of 2.
     pub fn train(&self, salt: u8, more: &[&str]) -> Vec<String> {
         let salt = format!("0x{}", format!("{salt:02x}").repeat(32));

@@ -11,6 +11,10 @@ module                         purpose
 :mod:`cairn.quantize`          real numbers to raw integers and back
 :mod:`cairn.state`             the integer state, steps on it; needs no torch
 :mod:`cairn.optim`             ``torch.optim.Optimizer``s; imports torch
+:mod:`cairn.huggingface`       a callback of the Hugging Face trainer; imports transformers
+:mod:`cairn.run`               a run that is proved while it is trained
+:mod:`cairn.client`            the prover service over HTTP
+:mod:`cairn.frames`            tensor frames (safetensors)
 :mod:`cairn.errors`            what can go wrong
 =============================  =============================================================
 """
@@ -20,8 +24,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .arithmetic import Hyper
+from .client import Client
 from .errors import CairnError, FrameError, GroupError, LayoutError, NotFreshError, RangeError, ServiceError
 from .layout import Layout
+from .run import Collector, Run
 from .state import IntegerOptimizer, Settings, State, Step
 
 if TYPE_CHECKING:
@@ -33,6 +39,8 @@ __all__ = [
     "CairnAdamW",
     "CairnError",
     "CairnSGD",
+    "Client",
+    "Collector",
     "FrameError",
     "GroupError",
     "Hyper",
@@ -41,6 +49,7 @@ __all__ = [
     "LayoutError",
     "NotFreshError",
     "RangeError",
+    "Run",
     "ServiceError",
     "Settings",
     "State",

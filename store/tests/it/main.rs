@@ -2,6 +2,7 @@
 
 mod cache;
 mod faults;
+mod inbox;
 mod lifecycle;
 mod private;
 mod support;

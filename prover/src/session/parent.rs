@@ -2,22 +2,19 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use circuits::keys::StepVerifyingKey;
 use circuits::linked::StateSeed;
 use circuits::reference::State;
 use circuits::step::shape::StepShape;
 use ledger::{FieldElement, RunDescription, RunId, StepIndex};
-use prover::lineage::{LineageError, admit_child};
-use prover::state_file;
 use store::{PrivateDir, RunSecret, RunWriter};
 
-use crate::cmd::aggregate::open_writer;
-use crate::home::Home;
-use crate::run::{seeds, step_shape};
+use super::{Places, SessionError, read_state, seeds, step_shape};
+use crate::lineage::{LineageError, admit_child};
 
 /// A parent with its final state and that state's seed. Holds the parent's lock: nobody else trains it or counts its
 /// children meanwhile.
+#[derive(Debug)]
 pub struct Parent {
     /// Its description.
     pub run: RunDescription,
@@ -34,39 +31,40 @@ pub struct Parent {
 }
 
 impl Parent {
-    /// Reads the end of the run in `dir` and its private directory in `home`.
+    /// Reads the end of the run in `dir` and its private directory.
     ///
-    /// Errors: [`LineageError::EmptyParent`]; no secret or state in `home`: without them no child can be made.
-    pub fn open(home: &Home<'_>, dir: &Path) -> anyhow::Result<Self> {
-        let (writer, _) = open_writer(dir).context("parent")?;
+    /// Errors: [`LineageError::EmptyParent`]; [`SessionError::ParentSecrets`]: without them no child can be made.
+    pub fn open(places: &Places, dir: &Path) -> Result<Self, SessionError> {
+        let of_parent = |error: SessionError| SessionError::Parent(Box::new(error));
+        let (writer, _) = RunWriter::open(dir).map_err(|e| of_parent(e.into()))?;
         let run = writer.dir().run().description().clone();
         let steps = StepIndex(writer.log().size().0);
         let last = steps.0.checked_sub(1).ok_or(LineageError::EmptyParent { parent: run.run })?;
-        let digest = writer.dir().record(writer.log(), StepIndex(last))?.record().state_out;
+        let digest =
+            writer.dir().record(writer.log(), StepIndex(last)).map_err(|e| of_parent(e.into()))?.record().state_out;
         let public = writer.dir().path().parent().unwrap_or(writer.dir().path());
-        let private = PrivateDir::open_or_create(&home.private(), public, run.run)?;
-        let missing = || {
-            format!(
-                "{}: a child needs the parent's secret and final state, which are not here",
-                private.path().display()
-            )
-        };
-        let seed = seeds(&private)?.with_context(missing)?.state(run.run, steps.0);
-        let state = state_file::decode(&private.read_state(steps).with_context(missing)?)?;
-        let shape = step_shape(&run)?;
+        let private = PrivateDir::open_or_create(&places.private, public, run.run)?;
+        let path = private.path().to_owned();
+        let missing = |error: SessionError| SessionError::ParentSecrets { path: path.clone(), source: Box::new(error) };
+        let seed = seeds(&private)
+            .map_err(|e| missing(e.into()))?
+            .ok_or_else(|| missing(SessionError::NoSecret { path: path.clone() }))?
+            .state(run.run, steps.0);
+        let state = read_state(&private, steps).map_err(missing)?;
+        let shape = step_shape(&run).map_err(of_parent)?;
         Ok(Self { run, shape, state, seed, digest, steps, private, _writer: writer })
     }
 
     /// Records `child`, whose state 0 has digest `genesis`, and gives it the seed. Repeating it changes nothing.
     ///
     /// Errors: [`LineageError::State`], [`LineageError::ParentExhausted`].
-    pub fn adopt(
+    pub(super) fn adopt(
         &self,
         key: &StepVerifyingKey,
         child: RunId,
         genesis: FieldElement,
         private: &PrivateDir,
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), SessionError> {
         let parent = self.run.run;
         if genesis != self.digest {
             return Err(LineageError::State { parent, expected: self.digest, got: genesis }.into());
