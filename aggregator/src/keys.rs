@@ -357,6 +357,12 @@ fn write_layout(out: &mut impl Write, layout: &Layout) -> Result<(), AggregateEr
     Ok(())
 }
 
+/// Sizes of epoch circuits that keys are read of.
+const MIN_K: u32 = 8;
+const MAX_K: u32 = 26;
+/// Most columns of a kind that keys are read of.
+const MAX_COLUMNS: usize = 1024;
+
 /// Longest layout that is read.
 const LAYOUT_MAX: u64 = 1 << 20;
 
@@ -370,6 +376,21 @@ fn read_layout(input: &mut impl Read) -> Result<Layout, AggregateError> {
     let mut json = Vec::new();
     input.take(len).read_to_end(&mut json)?;
     serde_json::from_slice(&json).map_err(|e| AggregateError::Shape(e.to_string()))
+}
+
+/// Refuses layouts that no epoch circuit has: halo2-base would panic or make room for them.
+fn check_layout(layout: &Layout) -> Result<(), AggregateError> {
+    let Layout { shape, params, .. } = layout;
+    let BaseCircuitParams { k, num_advice_per_phase, num_fixed, num_lookup_advice_per_phase, lookup_bits, .. } = params;
+    let columns = |per_phase: &[usize]| matches!(per_phase, [first, rest @ ..] if (1..=MAX_COLUMNS).contains(first) && rest.len() <= 2 && rest.iter().all(|n| *n == 0));
+    let is_ours = (MIN_K..=MAX_K).contains(&shape.k)
+        && *k == shape.k as usize
+        && columns(num_advice_per_phase)
+        && columns(num_lookup_advice_per_phase)
+        && (1..=MAX_COLUMNS).contains(num_fixed)
+        && *lookup_bits == Some(k - 1)
+        && params.num_instance_columns == 1;
+    if is_ours { Ok(()) } else { Err(AggregateError::Shape(format!("no layout of an epoch circuit: {params:?}"))) }
 }
 
 fn check_shape(params: &ParamsKZG<Bn256>, shape: &EpochShape) -> Result<(), AggregateError> {
@@ -497,12 +518,31 @@ impl EpochVerifyingKey {
         Ok(())
     }
 
-    /// Reads a key; points are checked to be on the curve.
+    /// Reads a key, from anybody: points are checked to be on the curve, and nothing is reserved that the bytes do not
+    /// fill. Whether it is *the* key is told by its [`Self::digest`].
     ///
     /// Errors: I/O, [`AggregateError::Shape`].
     pub fn read(input: &mut impl Read) -> Result<Self, AggregateError> {
         let layout = read_layout(input)?;
-        let vk = VerifyingKey::read::<_, BaseCircuitBuilder<Fr>>(input, SerdeFormat::Processed, layout.params.clone())?;
+        check_layout(&layout)?;
+        let refuse = |reason: String| AggregateError::Shape(format!("epoch key: {reason}"));
+        // Format 2, k, selectors not compressed: halo2 would make room for any k.
+        let mut header = [0; 6];
+        input.read_exact(&mut header)?;
+        let [a, b, c, d] = layout.shape.k.to_le_bytes();
+        if header != [2, a, b, c, d, 0] {
+            return Err(refuse(format!("begins with {header:?}")));
+        }
+        let mut whole = (&header[..]).chain(&mut *input);
+        let format = SerdeFormat::Processed;
+        let vk = VerifyingKey::read::<_, BaseCircuitBuilder<Fr>>(&mut whole, format, layout.params.clone())?;
+        if input.read(&mut [0])? != 0 {
+            return Err(refuse("bytes behind it".to_owned()));
+        }
+        let (expected, got) = (vk.cs().num_fixed_columns(), vk.fixed_commitments().len());
+        if expected != got {
+            return Err(refuse(format!("expected {expected} fixed columns, got {got}")));
+        }
         Ok(Self { shape: layout.shape, params: layout.params, vk })
     }
 }

@@ -1,6 +1,7 @@
 //! Keys of the step circuit, and the one place where a step proof is made or verified with halo2.
 
 use halo2_proofs::{
+    SerdeFormat,
     halo2curves::bn256::{Bn256, Fr, G1Affine},
     plonk::{
         ConstraintSystem, Error as PlonkError, ProvingKey, VerifyingKey, create_proof, keygen_pk, keygen_vk,
@@ -65,6 +66,14 @@ pub enum StepError {
     /// The proof does not verify for these instances under this key.
     #[error("step proof refused: {0}")]
     Refused(String),
+    /// Bytes that are not a key of a shape.
+    #[error("step key of k = {k}: {reason}")]
+    KeyBytes {
+        /// k of the shape.
+        k: u32,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// A commitment is not usable.
     #[error(transparent)]
     Convert(#[from] ConvertError),
@@ -142,6 +151,37 @@ impl StepVerifyingKey {
         check_links(shape)?;
         check_srs(params, shape)?;
         let vk = keygen_vk(params, &StepCircuit::keygen(shape.clone()))?;
+        Ok(Self { shape: shape.clone(), vk })
+    }
+
+    /// Bytes for [`Self::from_bytes`]: halo2's format, points compressed. The shape is not among them.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.vk.to_bytes(SerdeFormat::Processed)
+    }
+
+    /// Reads a key of a circuit of `shape`, from anybody: points are checked to be on the curve, and nothing is reserved
+    /// that the bytes do not fill. Whether it is *the* key is told by its [`Self::digest`].
+    ///
+    /// Errors: [`StepError::KeyBytes`], [`StepError::Shape`], [`StepError::Blinding`].
+    pub fn from_bytes(bytes: &[u8], shape: &StepShape) -> Result<Self, StepError> {
+        check_links(shape)?;
+        let refuse = |reason: String| StepError::KeyBytes { k: shape.k, reason };
+        // Format 2, k, selectors not compressed: halo2 would make room for any k.
+        let [a, b, c, d] = shape.k.to_le_bytes();
+        if !bytes.starts_with(&[2, a, b, c, d, 0]) {
+            let got = bytes.get(..6).unwrap_or(bytes);
+            return Err(refuse(format!("begins with {got:?}")));
+        }
+        let mut rest = bytes;
+        let vk = VerifyingKey::read::<_, StepCircuit>(&mut rest, SerdeFormat::Processed, shape.clone());
+        let vk = vk.map_err(|error| refuse(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(refuse(format!("{} bytes behind it", rest.len())));
+        }
+        let (expected, got) = (vk.cs().num_fixed_columns(), vk.fixed_commitments().len());
+        if expected != got {
+            return Err(refuse(format!("expected {expected} fixed columns, got {got}")));
+        }
         Ok(Self { shape: shape.clone(), vk })
     }
 

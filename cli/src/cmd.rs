@@ -28,8 +28,8 @@ mod status;
 mod target;
 mod tracker;
 mod train;
-mod verifier;
-mod verify;
+pub mod verifier;
+pub mod verify;
 
 /// Options of every command.
 #[derive(Args)]

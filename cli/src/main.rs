@@ -3,8 +3,10 @@
 //! Results go to stdout, everything else to stderr. Exit codes: 0 what was asked holds, 1 a check failed, 2 usage or I/O.
 //! Layer L3.
 
+mod capsule;
 mod cmd;
 mod home;
+mod keys;
 mod output;
 mod progress;
 mod rpc;

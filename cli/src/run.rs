@@ -39,19 +39,35 @@ pub fn epoch_shape(run: &RunDescription, n_steps: usize) -> anyhow::Result<Epoch
     Ok(EpochShape { n_steps, n_chunks: run.policy.n_chunks as usize, k })
 }
 
-/// Regenerates the step key and checks it, and the policy's digest, against the run's description.
+/// Compares the digest of the run's policy with the description's.
 ///
-/// Errors: a failed check `policy digest` or `step key`.
-pub fn step_key(home: &Home<'_>, run: &RunDescription) -> anyhow::Result<(Srs, StepVerifyingKey)> {
+/// Errors: a failed check `policy digest`.
+pub fn check_policy(run: &RunDescription) -> anyhow::Result<()> {
     let got = policy_digest(&run.policy);
     if got != run.policy_digest {
         return Err(failed("policy digest", format!("run.json says {}, its policy gives {got}", run.policy_digest)));
     }
-    let (srs, key) = home.step_verifying_key(&step_shape(run)?)?;
+    Ok(())
+}
+
+/// Compares a step key with the one that the policy pins.
+///
+/// Errors: a failed check `step key`.
+pub fn check_step_key(run: &RunDescription, key: &StepVerifyingKey) -> anyhow::Result<()> {
     let got = from_fr(&key.digest());
     if got != run.policy.step_key_digest {
         let detail = format!("the policy pins {}, its shape gives {got}", run.policy.step_key_digest);
         return Err(failed("step key", detail));
     }
+    Ok(())
+}
+
+/// Regenerates the step key and checks it, and the policy's digest, against the run's description.
+///
+/// Errors: a failed check `policy digest` or `step key`.
+pub fn step_key(home: &Home<'_>, run: &RunDescription) -> anyhow::Result<(Srs, StepVerifyingKey)> {
+    check_policy(run)?;
+    let (srs, key) = home.step_verifying_key(&step_shape(run)?)?;
+    check_step_key(run, &key)?;
     Ok((srs, key))
 }

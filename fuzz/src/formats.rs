@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::sync::LazyLock;
 
+use chain::StateProof;
 use circuits::convert::to_fr;
 use circuits::keys::{StepProvingKey, StepVerifyingKey};
 use circuits::linked::RunSecret;
@@ -17,6 +18,7 @@ use ledger::{
 use prover::weights::Opening;
 use rand_core::OsRng;
 use srs::{Srs, SrsCache, SrsLabel, SrsSize};
+use store::{Archive, ArchiveWriter};
 use torrent::bencode::{self, Limits};
 use torrent::{InfohashV1, InfohashV2, Magnet, Metadata, Metainfo};
 
@@ -126,6 +128,38 @@ pub fn gate_json(data: &[u8]) {
     }
 }
 
+/// A capsule's container: what is opened is written the same.
+pub fn archive(data: &[u8]) {
+    let mut file = tempfile::NamedTempFile::new().expect("scratch space");
+    file.write_all(data).expect("scratch space");
+    let Ok(archive) = Archive::open(file.path()) else { return };
+    let mut again = ArchiveWriter::new(Vec::new());
+    for name in archive.paths() {
+        let bytes = archive.read(name, data.len() as u64).expect("it is in there");
+        let path = name.parse().expect("it was read");
+        again.add(&path, bytes.len() as u64, &mut &bytes[..]).expect("it was read");
+    }
+    assert_eq!(again.finish().expect("it was read"), data, "an archive has one spelling");
+}
+
+/// Header, accounts and slots of a block.
+pub fn state_proof(data: &[u8]) {
+    let Ok(proof) = StateProof::parse(data) else { return };
+    assert_eq!(proof.to_bytes().expect("it was read"), data, "a proof has one spelling");
+    // Whether it holds or not: no panic.
+    drop(proof.verify());
+}
+
+/// A step key of the small circuit, by offset and what is written there as in [`step_proof`].
+pub fn step_key(data: &[u8]) {
+    let step = &*STEP;
+    let Some(bytes) = patched(&step.key.to_bytes(), data) else { return };
+    let Ok(key) = StepVerifyingKey::from_bytes(&bytes, step.key.shape()) else { return };
+    let again = StepVerifyingKey::from_bytes(&key.to_bytes(), key.shape()).expect("what was written is read");
+    assert_eq!(again.digest(), key.digest());
+    assert_eq!(key.digest() == step.key.digest(), key.to_bytes() == step.key.to_bytes(), "another key, another digest");
+}
+
 /// The opening of a state.
 pub fn opening_json(data: &[u8]) {
     let Ok(opening) = serde_json::from_slice::<Opening>(data) else { return };
@@ -188,16 +222,20 @@ static STEP: LazyLock<Step> = LazyLock::new(|| {
 /// nothing but the honest proof is accepted for the honest statement.
 pub fn step_proof(data: &[u8]) {
     let step = &*STEP;
-    let proof = if data.len() >= step.proof.len() {
-        data.to_vec()
-    } else {
-        let Some((at, bytes)) = data.split_at_checked(2) else { return };
-        let at = usize::from(u16::from_be_bytes([at[0], at[1]])) % step.proof.len();
-        let mut proof = step.proof.clone();
-        proof.iter_mut().skip(at).zip(bytes).for_each(|(old, new)| *old = *new);
-        proof
-    };
+    let Some(proof) = patched(&step.proof, data) else { return };
     drop(step.key.points(&proof));
     let accepted = (step.accepts)(&proof);
     assert_eq!(accepted, proof == step.proof, "the honest proof and no other is accepted");
+}
+
+/// `data` is an offset of two bytes and what is written there, or all of it if it is as long; none if it is neither.
+fn patched(honest: &[u8], data: &[u8]) -> Option<Vec<u8>> {
+    if data.len() >= honest.len() {
+        return Some(data.to_vec());
+    }
+    let (at, bytes) = data.split_at_checked(2)?;
+    let at = usize::from(u16::from_be_bytes([at[0], at[1]])) % honest.len();
+    let mut changed = honest.to_vec();
+    changed.iter_mut().skip(at).zip(bytes).for_each(|(old, new)| *old = *new);
+    Some(changed)
 }

@@ -188,6 +188,12 @@ pub enum SrsError {
         /// Index of the point in it.
         index: u64,
     },
+    /// A point given as τH is none that a reference string has.
+    #[error("tau H is {reason}")]
+    VerifierPoint {
+        /// What it is.
+        reason: &'static str,
+    },
     /// The first power is not the generator.
     #[error("{file}: {part}[0] is not the generator")]
     NotGenerator {

@@ -15,6 +15,7 @@
 //! | `group_transform` | the Lagrange basis from the powers |
 //! | `fixed_base`, `variable_base`, `batch_affine` | many multiples of one point, of many points; additions in step |
 //! | `domain` | scalars of both bases |
+//! | `verifier` | what verification needs: τH alone |
 //! | `types`, `error` | the words and the refusals |
 //!
 //! ```
@@ -41,7 +42,9 @@ mod points;
 mod raw;
 mod types;
 mod variable_base;
+mod verifier;
 
 pub use cache::SrsCache;
 pub use error::SrsError;
 pub use types::{OnProgress, Progress, Srs, SrsDigest, SrsInfo, SrsLabel, SrsSize, SrsSource, Stage, silent};
+pub use verifier::SrsVerifier;

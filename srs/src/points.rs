@@ -29,7 +29,7 @@ pub(crate) struct Part<'a> {
 }
 
 /// Why bytes are no point.
-enum Refusal {
+pub(crate) enum Refusal {
     NotCanonical,
     NotOnCurve,
     Infinity,
@@ -78,7 +78,7 @@ impl Part<'_> {
 }
 
 /// `x ‖ y`, little-endian Montgomery.
-fn decode<F: SerdeObject, C: CurveAffine<Base = F>>(bytes: &[u8]) -> Result<C, Refusal> {
+pub(crate) fn decode<F: SerdeObject, C: CurveAffine<Base = F>>(bytes: &[u8]) -> Result<C, Refusal> {
     if bytes.iter().all(|&b| b == 0) {
         return Err(Refusal::Infinity);
     }

@@ -17,10 +17,12 @@
 //! | [`writer`](RunWriter) | creating, appending, and recovering what an interruption left |
 //! | [`log`](LogIndex) | reading `steps.jsonl` in parallel and checking its chain |
 //! | [`verify`](VerifiedLog) | the log against itself, its proofs, epochs and anchors; files against the manifest |
+//! | [`archive`](Archive) | a run and what belongs to it in one file, read where it is |
 //! | [`private`](PrivateDir) | secrets and optimizer state, mode 0600 |
 //! | [`inbox`](Inbox) | uploads that wait to be proved, and receipts of those that were |
 //! | [`cache`](ArtifactCache) | keys and other large artifacts that can be made again |
 
+pub mod archive;
 mod bundle;
 mod cache;
 mod dir;
@@ -35,6 +37,7 @@ mod recovery;
 mod verify;
 mod writer;
 
+pub use archive::{Archive, ArchiveError, ArchiveWriter};
 pub use bundle::FilesReport;
 pub use cache::{ArtifactCache, CacheError, CacheKey};
 pub use dir::{MAX_PROOF_BYTES, RunDir};

@@ -1,4 +1,4 @@
-//! How fast content is hashed: `cargo bench -p torrent`. Prints gigabytes a second and peak memory; asserts nothing.
+//! How fast content is hashed: prints gigabytes a second and peak memory as JSON (`cargo xtask bench hash`); asserts nothing.
 
 use std::hint::black_box;
 use std::io::{self, Read};
@@ -30,39 +30,55 @@ impl Read for Endless {
 
 const FILE_BYTES: u32 = 512 << 20;
 
-fn measure(what: &str, bytes: u64, n_threads: usize, work: impl FnOnce()) {
+/// Gigabytes a second.
+fn rate(work: impl FnOnce()) -> f64 {
     let start = Instant::now();
     work();
-    let seconds = start.elapsed().as_secs_f64();
-    let rate = bytes as f64 / 1e9 / seconds;
-    println!("{what:44} {rate:6.2} GB/s {:6.2} GB/s a core", rate / n_threads as f64);
+    f64::from(FILE_BYTES) / 1e9 / start.elapsed().as_secs_f64()
+}
+
+/// The rate of all of a hybrid torrent's hashes of one file.
+fn both(block: &[u8], n_threads: usize) -> f64 {
+    let bytes = u64::from(FILE_BYTES);
+    let path = ContentPath::new(&["file"]).expect("a safe path");
+    let files = FileList::new(vec![FileEntry { path, len: bytes }]).expect("a file");
+    let content = Same(block.to_vec());
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().expect("threads");
+    let hashed = || pool.install(|| hash(&files, PieceLength::for_total(bytes), &content, &|_| ()));
+    rate(|| drop(black_box(hashed().expect("nothing fails in memory"))))
+}
+
+/// Whether the processor has instructions for both hashes.
+fn has_sha_extensions() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("sha");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("sha2");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
 }
 
 fn main() {
     let block: Vec<u8> = (0..BLOCK_BYTES).map(|at| (at * 31) as u8).collect();
     let n_blocks = FILE_BYTES / BLOCK_BYTES;
-    let bytes = u64::from(FILE_BYTES);
-    measure("SHA-1 alone, blocks of 16 KiB", bytes, 1, || {
+    let sha1 = rate(|| {
         for _ in 0..n_blocks {
             black_box(Sha1::digest(black_box(&block)));
         }
     });
-    measure("SHA-256 alone, blocks of 16 KiB", bytes, 1, || {
+    let sha256 = rate(|| {
         for _ in 0..n_blocks {
             black_box(Sha256::digest(black_box(&block)));
         }
     });
-    let path = ContentPath::new(&["file"]).expect("a safe path");
-    let files = FileList::new(vec![FileEntry { path, len: bytes }]).expect("a file");
-    let content = Same(block);
-    for n_threads in [1, std::thread::available_parallelism().map_or(1, Into::into)] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().expect("threads");
-        let what = format!("both, hybrid torrent of one file, {n_threads} threads");
-        let hashed = || pool.install(|| hash(&files, PieceLength::for_total(bytes), &content, &|_| ()));
-        measure(&what, bytes, n_threads, || drop(black_box(hashed().expect("nothing fails in memory"))));
-    }
+    let n_cores = std::thread::available_parallelism().map_or(1, Into::into);
+    let (one, all) = (both(&block, 1), both(&block, n_cores));
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    if let Some(peak) = status.lines().find(|line| line.starts_with("VmHWM")) {
-        println!("{peak}");
-    }
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let peak_rss_bytes = peak.unwrap_or(0_u64) * 1024;
+    let has_sha_extensions = has_sha_extensions();
+    println!(
+        "{{\"sha1_gb_s\":{sha1},\"sha256_gb_s\":{sha256},\"one_core_gb_s\":{one},\"all_cores_gb_s\":{all},\"n_cores\":{n_cores},\
+         \"has_sha_extensions\":{has_sha_extensions},\"peak_rss_bytes\":{peak_rss_bytes}}}"
+    );
 }

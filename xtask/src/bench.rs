@@ -53,6 +53,8 @@ enum Part {
     Epoch,
     /// Verification of a log of 100,000 steps.
     Log,
+    /// Hashing of a bundle, v1 and v2 at once.
+    Hash,
     /// Step proofs by our engine and by the library, with one and two threads.
     Engine,
     /// Gas and size of generated verifiers beside those of snark-verifier's EVM loader, and of a whole anchor.
@@ -83,6 +85,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
             }
             if wanted(Part::Log) {
                 figures.insert("log".to_owned(), cairn::log(&tools)?);
+            }
+            if wanted(Part::Hash) {
+                figures.insert("hash".to_owned(), cairn::hash(&tools)?);
             }
             if wanted(Part::Engine) {
                 figures.insert("engine".to_owned(), cairn::engine(&tools, &cairn::STEP_SIZES, bench.repeat)?);

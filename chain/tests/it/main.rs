@@ -9,6 +9,7 @@ mod deployment;
 mod faults;
 mod history;
 mod lineage;
+mod proofs;
 mod real_proof;
 mod record;
 mod reverts;

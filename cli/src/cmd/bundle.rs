@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
+use ledger::Address;
 use serde::Serialize;
 use store::layout::{RunFile, run_dir_name};
 use store::{FilesReport, ProofFiles, RunDir};
@@ -11,9 +12,11 @@ use torrent::{
     ContentHashes, Directory, FileList, Metainfo, Options, PieceLength, Tracker, Visibility, WebSeed, bundle_files,
 };
 
-use crate::cmd::Global;
+use crate::capsule::{self, Made};
+use crate::cmd::{Global, block_on};
 use crate::output::{Output, failed};
 use crate::progress;
+use crate::rpc;
 use crate::run::open;
 
 /// Make the .torrent and the magnet links of a run's bundle.
@@ -41,6 +44,15 @@ pub struct Bundle {
     /// Name of a closed network, to keep its swarm apart. Changes the infohashes.
     #[arg(long, value_name = "TEXT")]
     source: Option<String>,
+    /// Also write a capsule: one file that verifies with no network at all.
+    #[arg(long, value_name = "FILE", requires = "rpc")]
+    capsule: Option<PathBuf>,
+    /// Address of a node that keeps the proofs of its newest block, for the capsule.
+    #[arg(long, requires_all = ["capsule", "contract"])]
+    rpc: Option<String>,
+    /// RunAnchor, for the capsule.
+    #[arg(long, requires = "rpc")]
+    contract: Option<Address>,
 }
 
 #[derive(Serialize)]
@@ -59,15 +71,29 @@ struct Report {
     torrent_bytes: u64,
     magnet_v1: String,
     magnet: String,
+    #[serde(flatten)]
+    capsule: Option<Made>,
 }
 
 impl Bundle {
     /// Runs the command.
-    pub fn run(self, _: &Global, out: &Output) -> anyhow::Result<()> {
+    pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
         let dir = open(&self.dir)?;
         let target = self.target(&dir)?;
-        dir.verify_log(ProofFiles::Check).map_err(|error| failed("log", error))?;
+        let log = dir.verify_log(ProofFiles::Check).map_err(|error| failed("log", error))?;
         let listed = dir.verify_files().map_err(|error| failed("manifest", error))?;
+        let capsule = match (&self.capsule, &self.rpc, self.contract) {
+            (Some(file), Some(rpc), Some(contract)) => {
+                outside(&dir.path().canonicalize()?, file)?;
+                let home = global.home(out)?;
+                let made = block_on(async {
+                    let client = rpc::connect(rpc).await?;
+                    capsule::make(&home, (&dir, &log, &listed), (&client, contract), file).await
+                })?;
+                Some(made)
+            }
+            _ => None,
+        };
         let visibility = if self.private { Visibility::Private } else { Visibility::Public };
         let options = Options { visibility, source: self.source, trackers: self.trackers, web_seeds: self.web_seeds };
         let torrent = make(out, &dir, &listed, options)?;
@@ -88,6 +114,7 @@ impl Bundle {
             torrent_bytes: torrent.as_bytes().len() as u64,
             magnet_v1: torrent.magnet_v1().to_string(),
             magnet: torrent.magnet().to_string(),
+            capsule,
         };
         out.result(&report, text)
     }
@@ -95,15 +122,18 @@ impl Bundle {
     /// Where the `.torrent` goes: outside of the run, whose directory has nothing but the run.
     fn target(&self, dir: &RunDir) -> anyhow::Result<PathBuf> {
         let run = dir.path().canonicalize().with_context(|| format!("find {}", dir.path().display()))?;
-        let target = match &self.out {
-            Some(path) => path.clone(),
-            None => beside(&run),
-        };
-        let above = target.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let above = above.canonicalize().with_context(|| format!("find the directory of {}", target.display()))?;
-        anyhow::ensure!(!above.starts_with(&run), "{} is inside of the run's directory", target.display());
+        let target = self.out.clone().unwrap_or_else(|| beside(&run));
+        outside(&run, &target)?;
         Ok(target)
     }
+}
+
+/// Refuses a file in the directory of a run, found as it is on the disk: nothing is in it but the run.
+fn outside(run: &Path, target: &Path) -> anyhow::Result<()> {
+    let above = target.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let above = above.canonicalize().with_context(|| format!("find the directory of {}", target.display()))?;
+    anyhow::ensure!(!above.starts_with(run), "{} is inside of the run's directory", target.display());
+    Ok(())
 }
 
 /// Where the torrent of a run's directory is unless another place is named.

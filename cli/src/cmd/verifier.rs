@@ -6,12 +6,14 @@ use aggregator::EpochVerifyingKey;
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
+use srs::{SrsSize, SrsVerifier};
 use verifier_gen::{Accumulator, Compiled, Encoder, Options, Setup, VerifierSource};
 
 use crate::cmd::Global;
 use crate::home::Home;
+use crate::keys::Keys;
 use crate::output::Output;
-use crate::run::{epoch_shape, open, step_key};
+use crate::run::open;
 
 /// Generate the Solidity verifier of a run's epochs and, with --solc, its bytecode.
 #[derive(Args)]
@@ -49,17 +51,23 @@ pub fn encoder(key: &EpochVerifyingKey) -> anyhow::Result<Encoder> {
 
 /// Generates the verifier of a run's epochs of `n_steps`.
 pub fn generate(home: &Home<'_>, run: &ledger::RunDescription, n_steps: usize) -> anyhow::Result<VerifierSource> {
-    let (step_srs, key) = step_key(home, run)?;
-    let epoch_key = home.epoch_verifying_key((&step_srs, &key), &epoch_shape(run, n_steps)?)?;
+    let step = home.step(run)?;
+    let epoch_key = home.epoch(&step, run, n_steps)?;
+    // The epoch's reference string is the step's in another size.
+    source(&step.srs, &epoch_key, n_steps as u64)
+}
+
+/// The verifier of epochs of `n_steps` that a key and a reference string give.
+pub fn source(srs: &SrsVerifier, key: &EpochVerifyingKey, n_steps: u64) -> anyhow::Result<VerifierSource> {
     let command = format!("cairn verifier --epoch-size {n_steps}");
     let options = Options {
         contract: "EpochVerifier",
-        n_instances: epoch_key.n_instances(),
+        n_instances: key.n_instances(),
         accumulator: ACCUMULATOR,
         command: &command,
     };
-    // The epoch's reference string is the step's in another size.
-    Ok(verifier_gen::generate_from(&Setup::from(step_srs.params()), epoch_key.inner(), &options)?)
+    let params = srs.params(SrsSize::new(key.shape().k)?);
+    Ok(verifier_gen::generate_from(&Setup::from(&params), key.inner(), &options)?)
 }
 
 /// Compiles and says which compiler was used when it fails.

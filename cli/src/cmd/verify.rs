@@ -2,37 +2,48 @@
 
 mod chain;
 
-pub use self::chain::{Place, Scope, compare};
+pub use self::chain::{Place, Scope, check_head, check_parent, check_registration, compare};
 
 use std::collections::{BTreeMap, btree_map::Entry};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use aggregator::{EpochProof, EpochVerifyingKey};
+use aggregator::EpochProof;
 use circuits::claim::{check_child_start, check_follows, check_start, verify_step};
 use circuits::digest::{state_after, step_digest};
-use circuits::keys::StepVerifyingKey;
 use clap::Args;
-use ledger::{Address, ChunkIndex, EpochIndex, RunDescription, StepIndex};
+use ledger::{Address, ChunkIndex, Digest, EpochIndex, RunDescription, StepIndex};
 use rand_core::{OsRng, RngCore};
 use serde::Serialize;
-use srs::Srs;
+use srs::SrsSize;
 use store::{ProofFiles, RunDir, VerifiedLog};
 
+use crate::capsule::Capsule;
 use crate::cmd::{Global, block_on};
-use crate::home::Home;
+use crate::keys::{Keys, StepKey};
 use crate::output::{Check, Failure, NOT_PROVED, Output, failed};
 use crate::progress;
 use crate::rpc;
-use crate::run::{epoch_shape, genesis_products, open, step_key};
+use crate::run::{genesis_products, open};
 
 /// Check a run as a stranger would: nothing but its directory, and with --rpc the chain, is believed.
 #[derive(Args)]
-#[command(after_help = "Example: cairn verify --run DIR --all --rpc http://127.0.0.1:8545 --contract 0x…")]
+#[command(
+    after_help = "Examples:\n  cairn verify --run DIR --all --rpc http://127.0.0.1:8545 --contract 0x…\n  cairn verify --capsule FILE --all"
+)]
 pub struct Verify {
     /// Run directory.
-    #[arg(long = "run", value_name = "DIR")]
-    dir: PathBuf,
+    #[arg(long = "run", value_name = "DIR", required_unless_present = "capsule")]
+    dir: Option<PathBuf>,
+    /// A capsule instead: run, keys and the state of the chain in one file. Nobody is asked anything.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "rpc"])]
+    capsule: Option<PathBuf>,
+    /// Hash that the capsule's block has to have, from someone you trust.
+    #[arg(long, value_name = "HASH", requires = "capsule")]
+    block_hash: Option<Digest>,
+    /// Compiler, speaks --standard-json: also compile the capsule's verifiers and compare their code.
+    #[arg(long, value_name = "FILE", requires = "capsule")]
+    solc: Option<PathBuf>,
     /// Directory of the parent, to check that the run starts where the parent's log ends.
     #[arg(long, value_name = "DIR")]
     parent: Option<PathBuf>,
@@ -63,6 +74,9 @@ struct Report {
     local_root: String,
     chain_root: Option<String>,
     finalized: Option<bool>,
+    /// Height and hash of the block that a capsule proves the head in.
+    block: Option<u64>,
+    block_hash: Option<String>,
     step_verify_ms: f64,
     checks: Vec<Check>,
     not_proved: &'static str,
@@ -96,7 +110,9 @@ impl Checks {
 impl Verify {
     /// The command for all proofs of the run in `dir`, without a chain.
     pub fn proofs(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), parent: None, k: 0, all: true, rpc: None, contract: None, from_block: 0 }
+        let dir = Some(dir.to_owned());
+        let (capsule, block_hash, solc) = (None, None, None);
+        Self { dir, capsule, block_hash, solc, parent: None, k: 0, all: true, rpc: None, contract: None, from_block: 0 }
     }
 
     /// Makes the checks of the command, and prints nothing.
@@ -115,9 +131,9 @@ impl Verify {
         checks: &mut Checks,
     ) -> anyhow::Result<()> {
         let run = dir.run().description();
-        let (srs, key) = step_key(&global.home(out)?, run)?;
+        let step = global.home(out)?.step(run)?;
         checks.note("links, schedule, digests", statements(dir, run, log), |n| format!("{n} steps"))?;
-        let verified = self.steps(out, dir, run, log, (&srs, &key), steps);
+        let verified = self.steps(out, dir, run, log, &step, steps);
         checks.note("step proofs", verified, |ms| format!("{} steps, {ms:.1} ms each", steps.len()))?;
         Ok(())
     }
@@ -138,7 +154,12 @@ impl Verify {
 
     fn verify(&self, global: &Global, out: &Output, checks: &mut Checks, report: &mut Report) -> anyhow::Result<()> {
         let home = global.home(out)?;
-        let dir = open(&self.dir)?;
+        let capsule = self.capsule.as_deref().map(Capsule::open).transpose()?;
+        let (dir, keys): (RunDir, &dyn Keys) = match (&capsule, &self.dir) {
+            (Some(capsule), _) => (capsule.run()?, capsule),
+            (None, Some(dir)) => (open(dir)?, &home),
+            (None, None) => anyhow::bail!("neither --run nor --capsule is given"),
+        };
         let run = dir.run().description().clone();
         report.run = run.run.to_string();
         let log = checks.note("log, records, proof files, tree, epochs", dir.verify_log(ProofFiles::Check), |v| {
@@ -146,8 +167,11 @@ impl Verify {
         })?;
         report.steps = log.log.size().0;
         report.local_root = log.log.root().to_string();
-        checks.note("manifest", dir.verify_files(), |f| format!("{} bytes", f.bytes))?;
-        let (srs, key) = step_key(&home, &run)?;
+        let files = checks.note("manifest", dir.verify_files(), |f| format!("{} bytes", f.bytes))?;
+        if let Some(capsule) = &capsule {
+            checks.note("capsule", capsule.check_run(&log, &files), |()| capsule.describe())?;
+        }
+        let step = keys.step(&run)?;
         checks.note("policy and step key", Ok::<_, anyhow::Error>(()), |()| {
             format!("policy {}, step key {}", run.policy_digest, run.policy.step_key_digest)
         })?;
@@ -158,13 +182,16 @@ impl Verify {
             checks.note("parent's log", parent_log(&parent, &dir, &run, &log), |state| format!("ends in {state}"))?;
         }
         let chosen = self.choose(report.steps);
-        let verified = self.steps(out, &dir, &run, &log, (&srs, &key), &chosen);
+        let verified = self.steps(out, &dir, &run, &log, &step, &chosen);
         report.step_verify_ms = checks.note("step proofs", verified, |ms| {
             format!("{} of {} steps, {ms:.1} ms each", chosen.len(), report.steps)
         })?;
         report.steps_verified = chosen.len() as u64;
-        let n = epochs(&home, &dir, &run, &log, (&srs, &key))?;
+        let n = epochs(keys, &dir, &run, &log, &step)?;
         report.epochs_verified = checks.note("epoch proofs", n, |n| format!("{n} epochs"))?;
+        if let Some(capsule) = &capsule {
+            self.against_block(capsule, &run, &log, checks, report)?;
+        }
         if let (Some(rpc), Some(contract)) = (&self.rpc, self.contract) {
             let place = Place { contract, from_block: self.from_block, scope: Scope::Head };
             let (root, finalized) = block_on(async {
@@ -174,6 +201,43 @@ impl Verify {
             report.chain_root = Some(root.to_string());
             report.finalized = Some(finalized);
         }
+        Ok(())
+    }
+
+    /// Compares the run with the state that its capsule proves.
+    fn against_block(
+        &self,
+        capsule: &Capsule,
+        run: &RunDescription,
+        log: &VerifiedLog,
+        checks: &mut Checks,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let anchored = capsule.evidence()?.check(run, log)?;
+        let (head, owner) = (&anchored.head, anchored.run.owner);
+        let block = head.block;
+        (report.block, report.block_hash) = (Some(block.number), Some(block.hash.to_string()));
+        let held = Ok::<(), String>(());
+        checks.note("state proof", held.clone(), |()| {
+            format!(
+                "block {} {}, unix time {}, registry {}",
+                block.number, block.hash, anchored.timestamp, anchored.registry
+            )
+        })?;
+        if let Some(expected) = self.block_hash {
+            let same =
+                if expected == block.hash { Ok(()) } else { Err(format!("expected {expected}, got {}", block.hash)) };
+            checks.note("block hash", same, |()| expected.to_string())?;
+        }
+        checks.note("registration on chain", held.clone(), |()| format!("owner {owner}"))?;
+        checks.note("anchored head", held, |()| {
+            format!("epoch {}, {} steps, root {}, state {}", head.counter, head.size, head.root, head.state)
+        })?;
+        let n = capsule.check_verifiers(run, self.solc.as_deref())?;
+        let how =
+            if self.solc.is_some() { "compiled and compared" } else { "with every number of key and reference string" };
+        checks.note("contract sources, verifier code", Ok::<_, String>(n), |n| format!("{n} verifiers, {how}"))?;
+        (report.chain_root, report.finalized) = (Some(head.root.to_string()), Some(head.finalized));
         Ok(())
     }
 
@@ -196,9 +260,10 @@ impl Verify {
         dir: &RunDir,
         run: &RunDescription,
         log: &VerifiedLog,
-        (srs, key): (&Srs, &StepVerifyingKey),
+        step_key: &StepKey,
         chosen: &[u64],
     ) -> anyhow::Result<f64> {
+        let params = step_key.srs.params(SrsSize::new(step_key.key.shape().k)?);
         let bar = progress::bar(out, chosen.len() as u64, "step proofs");
         let mut seconds = 0.0;
         for &t in chosen {
@@ -207,7 +272,7 @@ impl Verify {
             let proofs =
                 (0..run.policy.n_chunks).map(|c| dir.proof(step, ChunkIndex(c))).collect::<Result<Vec<_>, _>>()?;
             let start = Instant::now();
-            verify_step(key, srs.params(), &run.policy, &record.record().statement, &proofs)?;
+            verify_step(&step_key.key, &params, &run.policy, &record.record().statement, &proofs)?;
             seconds += start.elapsed().as_secs_f64();
             bar.inc(1);
         }
@@ -294,25 +359,24 @@ fn parent_log(
 
 /// Verifies all epoch proofs; the outer error is about keys, the inner about proofs.
 fn epochs(
-    home: &Home<'_>,
+    keys: &dyn Keys,
     dir: &RunDir,
     run: &RunDescription,
     log: &VerifiedLog,
-    step: (&Srs, &StepVerifyingKey),
+    step: &StepKey,
 ) -> anyhow::Result<Result<u64, String>> {
-    let mut keys: BTreeMap<u64, (Srs, EpochVerifyingKey)> = BTreeMap::new();
+    let mut known = BTreeMap::new();
     for (index, epoch) in log.epochs.iter().enumerate() {
         let n_steps = epoch.n_steps();
-        let (srs, key) = match keys.entry(n_steps) {
+        let (params, key) = match known.entry(n_steps) {
             Entry::Occupied(found) => found.into_mut(),
             Entry::Vacant(empty) => {
-                let shape = epoch_shape(run, n_steps as usize)?;
-                let key = home.epoch_verifying_key(step, &shape)?;
-                empty.insert((home.srs(shape.k)?, key))
+                let key = keys.epoch(step, run, n_steps as usize)?;
+                empty.insert((step.srs.params(SrsSize::new(key.shape().k)?), key))
             }
         };
         let proof = EpochProof { instances: epoch.instances(), proof: dir.epoch_proof(EpochIndex(index as u64))? };
-        if let Err(error) = key.verify(srs.params(), &proof) {
+        if let Err(error) = key.verify(params, &proof) {
             return Ok(Err(format!("epoch {index}: {error}")));
         }
         if epoch.policy_digest != run.policy_digest {
@@ -326,6 +390,9 @@ fn text(r: &Report) -> String {
     let mut lines = vec![format!("run {}", r.run)];
     for c in &r.checks {
         lines.push(format!("  {} {:42} {}", if c.ok { "ok  " } else { "FAIL" }, c.check, c.detail));
+    }
+    if let (true, Some(number), Some(hash)) = (r.ok, r.block, &r.block_hash) {
+        lines.push(format!("all this is of block {number} {hash}: compare the hash with someone who knows the chain"));
     }
     lines.push(if r.ok {
         format!("everything that was checked holds; {} are not proved", r.not_proved)

@@ -30,7 +30,7 @@ fn addresses(deployed: &Value) -> [Address; 3] {
 }
 
 /// A tool that `cargo xtask setup` installed.
-fn tool(name: &str) -> PathBuf {
+pub fn tool(name: &str) -> PathBuf {
     let repo = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let cache = std::env::var_os("CAIRN_CACHE").map_or_else(|| repo.join(".cache"), PathBuf::from);
     fs::canonicalize(cache.join("tools/bin")).expect("run `cargo xtask setup` first").join(name)
@@ -176,7 +176,7 @@ async fn record_is_written_read_and_refused_when_it_does_not_fit() {
 }
 
 /// The kept run's verifying key, in the cache of a home: generating it anew takes minutes.
-fn home_with_key() -> tempfile::TempDir {
+pub fn home_with_key() -> tempfile::TempDir {
     let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/anchor");
     let run: Value = serde_json::from_slice(&fs::read(testdata.join("run/run.json")).expect("a run")).expect("JSON");
     let digest = run["policy"]["step_key_digest"].as_str().expect("a digest").trim_start_matches("0x")[..16].to_owned();

@@ -118,7 +118,7 @@ impl World {
 }
 
 /// What `run` was after its first epoch of 4 steps: without anchors and manifest.
-fn first_epoch(run: &Path, to: &Path) {
+pub fn first_epoch(run: &Path, to: &Path) {
     let dir = RunDir::open(run).expect("a run");
     let log = dir.log().expect("a log");
     let file = |file: RunFile| (dir.file(file), file.path(to));
@@ -146,7 +146,7 @@ fn first_epoch(run: &Path, to: &Path) {
 }
 
 /// Writes a manifest over whatever is in a run's directory.
-fn write_manifest(run: &Path, size: TreeSize, root: Root) {
+pub fn write_manifest(run: &Path, size: TreeSize, root: Root) {
     let dir = RunDir::open(run).expect("a run");
     let mut entries = Vec::new();
     for folder in ["", "epochs", "proofs"] {
@@ -204,6 +204,13 @@ async fn a_run_is_fetched_from_its_id_alone_and_grows() {
     let answer = world.fetch(&later, &[]).must();
     assert_eq!(answer["steps"], 8, "{answer:#}");
     assert_eq!(files(&world.here()), files(run));
+    // The proofs of an epoch are the same in every later bundle.
+    let proved = |dir: &Path| -> Vec<_> {
+        files(dir).into_iter().filter(|(path, _)| path.starts_with("epochs") || path.starts_with("proofs")).collect()
+    };
+    let (earlier, later) = (proved(&world.early), proved(&world.here()));
+    assert_eq!((earlier.len(), later.len()), (6, 12));
+    assert!(earlier.iter().all(|file| later.contains(file)));
     // Of 19 files, each a piece of its own, the 8 that were here and did not change do not come again.
     let received = answer["received"].as_u64().expect("bytes");
     assert!(received > 0 && received <= 11 << 14, "{answer:#}");

@@ -3,7 +3,7 @@
 //! `CAIRN_MUTATIONS` sets the number for each format, for longer runs; see `docs/fuzzing.md`.
 
 #[path = "../../../fuzz/src/formats.rs"]
-mod bodies;
+pub mod bodies;
 
 use std::path::Path;
 
@@ -63,7 +63,7 @@ fn read(paths: &[&str]) -> Vec<Vec<u8>> {
 }
 
 /// Runs `body` on the seeds, then on `count` mutations of them.
-fn exercise(body: fn(&[u8]), seeds: &[Vec<u8>], count: u64) {
+pub fn exercise(body: fn(&[u8]), seeds: &[Vec<u8>], count: u64) {
     let count = std::env::var("CAIRN_MUTATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(count);
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     seeds.iter().for_each(|seed| body(seed));
@@ -126,6 +126,17 @@ fn torrents_and_links_are_parsed_or_refused() {
     exercise(bodies::bencode, &torrents, 5_000);
     exercise(bodies::info, &made.each_ref().map(|torrent| torrent.metadata().as_bytes().to_vec()), 5_000);
     exercise(bodies::magnet, &made.each_ref().map(|torrent| torrent.magnet().to_string().into_bytes()), 5_000);
+}
+
+#[test]
+fn parts_of_a_capsule_are_parsed_or_refused() {
+    let mut archive = store::ArchiveWriter::new(Vec::new());
+    for (name, bytes) in [("a", &b""[..]), ("b/c", b"some bytes"), ("b/d", &[7; 600])] {
+        archive.add(&name.parse().expect("a path"), bytes.len() as u64, &mut &bytes[..]).expect("written");
+    }
+    exercise(bodies::archive, &[archive.finish().expect("written")], 2_000);
+    let seeds = [vec![0, 0], vec![0, 1, 9], vec![0, 6, 255, 255, 255, 255], vec![0, 40, 1], vec![255; 8], vec![0; 70]];
+    exercise(bodies::step_key, &seeds, 300);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod admin;
 mod anchoring;
 mod attest;
 mod bundle;
+mod capsule;
 mod deployment;
 mod exit_codes;
 mod fetching;

@@ -1,5 +1,6 @@
 //! Tests of the store, one file for each property.
 
+mod archive;
 mod cache;
 mod faults;
 mod inbox;

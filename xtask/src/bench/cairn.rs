@@ -117,6 +117,22 @@ pub fn log(tools: &Tools) -> anyhow::Result<Value> {
     Ok(row)
 }
 
+/// Hashing of a bundle of one file of 512 MiB that costs nothing to read.
+pub fn hash(tools: &Tools) -> anyhow::Result<Value> {
+    println!("== hashing of a bundle, v1 and v2 at once");
+    let program = build(tools, "torrent", &["--bench", "hash", "--profile", "dev"], "hash")?;
+    let row = measure(&program, &[])?;
+    let rate = |field| anyhow::Ok(format!("{:.2} GB/s", number(&row, field)?));
+    line("SHA-1 alone, SHA-256 alone", &format!("{}, {}", rate("sha1_gb_s")?, rate("sha256_gb_s")?), None);
+    let one = number(&row, "one_core_gb_s")?;
+    // The budget is for processors with instructions for it.
+    let budget = (row["has_sha_extensions"] == true).then_some(("≥ 1 GB/s", one >= 1.0));
+    line("both, one core", &format!("{one:.2} GB/s"), budget);
+    line(&format!("both, {} cores", number(&row, "n_cores")?), &rate("all_cores_gb_s")?, None);
+    line("peak memory", &bytes(number(&row, "peak_rss_bytes")?), None);
+    Ok(row)
+}
+
 /// An epoch proof of four steps of the demo's model: one without, one with the key in the cache.
 pub fn epoch(tools: &Tools) -> anyhow::Result<Value> {
     println!("== epoch of {EPOCH} steps, 2,410 parameters");

@@ -1,7 +1,7 @@
 //! A run's log against the chain.
 
-use ::chain::Client;
-use ledger::{Address, MerkleTree, Root, RunDescription};
+use ::chain::{Client, Head, RunOnChain};
+use ledger::{Address, MerkleTree, Root, RunDescription, RunId, TreeSize};
 use store::VerifiedLog;
 
 use super::Checks;
@@ -53,52 +53,20 @@ pub async fn compare(
     };
     checks.note("chain and contract", identity, |()| format!("chain {}, {contract}", client.chain()))?;
     let found = client.run(contract, run.run).await?.ok_or_else(|| "the contract does not know the run".to_owned());
-    let registered = found.and_then(|r| {
-        let expected = (selector(run.policy.step_key_digest), run.genesis_state, run.policy_digest, run.parent);
-        let got = (r.selector, r.genesis_state, r.policy_digest, r.parent);
-        if expected == got {
-            Ok(r)
-        } else {
-            Err(format!("selector, genesis, policy, parent: expected {expected:?}, got {got:?}"))
-        }
-    });
+    let registered = found.and_then(|found| check_registration(run, &found).map(|()| found));
     checks.note("registration on chain", registered, |r| format!("owner {}", r.owner))?;
     if let Some(parent) = run.parent {
         let head = client.head(contract, parent).await?;
-        let final_state = match head {
-            None => Err(format!("the contract does not know parent {parent}")),
-            Some(h) if !h.finalized => Err(format!("parent {parent} is not final")),
-            Some(h) if h.state != run.genesis_state => {
-                Err(format!("the run starts from {}, parent {parent} ended in {}", run.genesis_state, h.state))
-            }
-            Some(h) => Ok(h),
-        };
-        checks.note("parent on chain", final_state, |h| format!("{parent}, final after {} steps", h.size))?;
+        let steps = |(): &()| format!("{parent}, final after {} steps", head.as_ref().map_or(0, |head| head.size.0));
+        checks.note("parent on chain", check_parent(run, parent, head.as_ref()), steps)?;
     }
     let head =
         client.head(contract, run.run).await?.ok_or_else(|| failed("head", "the contract does not know the run"))?;
-    let (counter, size, root, state) = match log.epochs.last() {
-        Some(e) => (log.epochs.len() as u64, e.size_after(), e.root_after, e.state_out),
-        None => (0, ledger::TreeSize(0), MerkleTree::new().root(), run.genesis_state),
-    };
-    let got = (head.counter, head.size, head.root, head.state);
-    let same = match scope {
-        Scope::Head if (counter, size, root, state) != got => Err(format!(
-            "counter, size, root, state: log has {counter}, {size}, {root}, {state}; chain has {}, {}, {}, {}",
-            head.counter, head.size, head.root, head.state
-        )),
-        Scope::Anchored if counter == 0 => Err("no epoch of it is aggregated, so none is anchored".to_owned()),
-        Scope::Anchored if log.log.size() != size => {
-            Err(format!("the log has {} steps, its epochs {size}: the rest is not anchored", log.log.size()))
-        }
-        Scope::Anchored if head.counter < counter => {
-            Err(format!("the log has {counter} epochs, the chain {}", head.counter))
-        }
-        _ => Ok(()),
-    };
-    checks.note("counter, size, root, state on chain", same, |()| {
-        format!("epoch {counter} of {}, {size} steps, root {root}", head.counter)
-    })?;
+    let (_, size, root) = checks.note(
+        "counter, size, root, state on chain",
+        check_head(scope, run, log, &head),
+        |(counter, size, root)| format!("epoch {counter} of {}, {size} steps, root {root}", head.counter),
+    )?;
     let events = client.epoch_events(contract, run.run, from_block).await?;
     // The chain may be ahead of a bundle.
     let is_enough = match scope {
@@ -121,4 +89,56 @@ pub async fn compare(
         format!("{} epochs: {txs}", log.epochs.len())
     })?;
     Ok((root, head.finalized && head.size == size))
+}
+
+/// Compares what a run is registered with.
+pub fn check_registration(run: &RunDescription, found: &RunOnChain) -> Result<(), String> {
+    let expected = (selector(run.policy.step_key_digest), run.genesis_state, run.policy_digest, run.parent);
+    let got = (found.selector, found.genesis_state, found.policy_digest, found.parent);
+    if expected == got {
+        Ok(())
+    } else {
+        Err(format!("selector, genesis, policy, parent: expected {expected:?}, got {got:?}"))
+    }
+}
+
+/// Compares the end of a run's parent with the run's beginning.
+pub fn check_parent(run: &RunDescription, parent: RunId, head: Option<&Head>) -> Result<(), String> {
+    match head {
+        None => Err(format!("the contract does not know parent {parent}")),
+        Some(head) if !head.finalized => Err(format!("parent {parent} is not final")),
+        Some(head) if head.state != run.genesis_state => {
+            Err(format!("the run starts from {}, parent {parent} ended in {}", run.genesis_state, head.state))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Compares a log with a head; returns the log's epochs, steps in them, and their root.
+pub fn check_head(
+    scope: Scope,
+    run: &RunDescription,
+    log: &VerifiedLog,
+    head: &Head,
+) -> Result<(u64, TreeSize, Root), String> {
+    let (counter, size, root, state) = match log.epochs.last() {
+        Some(e) => (log.epochs.len() as u64, e.size_after(), e.root_after, e.state_out),
+        None => (0, TreeSize(0), MerkleTree::new().root(), run.genesis_state),
+    };
+    match scope {
+        Scope::Head if (counter, size, root, state) != (head.counter, head.size, head.root, head.state) => {
+            Err(format!(
+                "counter, size, root, state: log has {counter}, {size}, {root}, {state}; chain has {}, {}, {}, {}",
+                head.counter, head.size, head.root, head.state
+            ))
+        }
+        Scope::Anchored if counter == 0 => Err("no epoch of it is aggregated, so none is anchored".to_owned()),
+        Scope::Anchored if log.log.size() != size => {
+            Err(format!("the log has {} steps, its epochs {size}: the rest is not anchored", log.log.size()))
+        }
+        Scope::Anchored if head.counter < counter => {
+            Err(format!("the log has {counter} epochs, the chain {}", head.counter))
+        }
+        _ => Ok((counter, size, root)),
+    }
 }

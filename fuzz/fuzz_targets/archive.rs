@@ -1,0 +1,4 @@
+//! Target `archive`; see `cairn_fuzz::formats`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cairn_fuzz::formats::archive(data));
