@@ -36,6 +36,7 @@ mod runs;
 mod signer;
 mod writer;
 
+pub use artifacts::{CommittedCode, committed_code};
 pub use attestations::Attestation;
 pub use check::{CodeCheck, CodeIdentity, ExpectedCode};
 pub use client::{BlockRef, Client, Options};
