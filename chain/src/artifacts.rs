@@ -18,6 +18,29 @@ pub(crate) const ATTESTATIONS: ArtifactText =
 pub(crate) const EPOCH_VERIFIER: ArtifactText =
     ArtifactText { what: "IEpochVerifier", json: include_str!("../../contracts/artifacts/IEpochVerifier.json") };
 
+/// Code of a contract as it is committed, and part of this program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedCode {
+    /// Name of the contract.
+    pub what: &'static str,
+    /// Creation code without constructor arguments.
+    pub creation: Vec<u8>,
+    /// Runtime code with zeros in place of the immutable.
+    pub runtime: Vec<u8>,
+}
+
+/// Code of registry, anchor and attestations: what a fresh compilation of the sources must give.
+///
+/// # Errors
+/// If the program was built with damaged files.
+pub fn committed_code() -> Result<[CommittedCode; 3], ChainError> {
+    let read = |text: ArtifactText| {
+        let Artifact { bytecode: creation, runtime, .. } = text.parse()?;
+        Ok(CommittedCode { what: text.what, creation, runtime })
+    };
+    Ok([read(VERIFIER_REGISTRY)?, read(RUN_ANCHOR)?, read(ATTESTATIONS)?])
+}
+
 /// One committed file.
 #[derive(Clone, Copy)]
 pub(crate) struct ArtifactText {

@@ -41,6 +41,7 @@ mod state;
 mod writer;
 
 pub use anchored::{Anchored, AnchoredProof, PlacedVerifier};
+pub use artifacts::{CommittedCode, committed_code};
 pub use attestations::Attestation;
 pub use check::{CodeCheck, CodeIdentity, ExpectedCode};
 pub use client::{BlockRef, Client, Options};

@@ -89,6 +89,20 @@ pub fn compile_with(solc: &Path, source: &str, optimizer: Optimizer) -> Result<C
             "outputSelection": { "*": { "*": ["evm.bytecode.object", "evm.deployedBytecode.object"] } }
         }
     });
+    let answer = standard_json(solc, &input)?;
+    for name in answer["contracts"]["Verifier.sol"].as_object().into_iter().flat_map(|all| all.keys()) {
+        let compiled = code(&answer, "Verifier.sol", name)?;
+        if !compiled.creation.is_empty() {
+            return Ok(compiled);
+        }
+    }
+    Err(CompileError::Answer("no contract with code in the answer".to_owned()))
+}
+
+/// Gives the compiler `input` in its standard JSON form, and takes its answer if it found no error.
+///
+/// Errors: [`CompileError`].
+pub fn standard_json(solc: &Path, input: &Value) -> Result<Value, CompileError> {
     let spawn = |source| CompileError::Spawn { path: solc.to_owned(), source };
     let mut child = Command::new(solc)
         .arg("--standard-json")
@@ -115,15 +129,17 @@ pub fn compile_with(solc: &Path, source: &str, optimizer: Optimizer) -> Result<C
     if !errors.is_empty() {
         return Err(CompileError::Solc(errors.join("\n")));
     }
-    let code = |contract: &Value, key: &str| {
-        let text = contract["evm"][key]["object"].as_str().unwrap_or_default();
-        hex::decode(text).map_err(|e| CompileError::Answer(format!("{key}: {e}")))
+    Ok(answer)
+}
+
+/// Code of one contract in an answer that was asked for bytecode; empty for an interface.
+///
+/// Errors: [`CompileError::Answer`].
+pub fn code(answer: &Value, source: &str, contract: &str) -> Result<Compiled, CompileError> {
+    let code = |key: &str| {
+        let text = answer["contracts"][source][contract]["evm"][key]["object"].as_str();
+        let text = text.ok_or_else(|| CompileError::Answer(format!("no {key} of {contract} in {source}")))?;
+        hex::decode(text).map_err(|e| CompileError::Answer(format!("{key} of {contract}: {e}")))
     };
-    for contract in answer["contracts"]["Verifier.sol"].as_object().into_iter().flat_map(|all| all.values()) {
-        let compiled = Compiled { creation: code(contract, "bytecode")?, runtime: code(contract, "deployedBytecode")? };
-        if !compiled.creation.is_empty() {
-            return Ok(compiled);
-        }
-    }
-    Err(CompileError::Answer("no contract with code in the answer".to_owned()))
+    Ok(Compiled { creation: code("bytecode")?, runtime: code("deployedBytecode")? })
 }

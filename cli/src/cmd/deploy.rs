@@ -14,7 +14,11 @@ use crate::rpc;
 use crate::run::open;
 
 mod check;
+mod recompile;
 mod record;
+mod solc;
+
+use recompile::Recompiled;
 
 /// How transactions are signed.
 #[derive(Args)]
@@ -48,7 +52,7 @@ impl SignerArgs {
 /// With --check nothing is sent: the code on the chain is compared with what the sources (and, with --run, the keys) give.
 #[derive(Args)]
 #[command(
-    after_help = "Example: cairn deploy --rpc http://127.0.0.1:8545 --anvil-dev-key --run DIR --solc solc --record\nExample: cairn deploy --check --rpc http://127.0.0.1:8545 --record --run DIR --solc solc"
+    after_help = "Example: cairn deploy --rpc http://127.0.0.1:8545 --anvil-dev-key --run DIR --solc solc --record\nExample: cairn deploy --check --rpc http://127.0.0.1:8545 --record --run DIR --solc solc --recompile"
 )]
 pub struct Deploy {
     /// Address of the node.
@@ -69,9 +73,9 @@ pub struct Deploy {
     #[arg(long)]
     salt: Option<Salt>,
     /// Also deploy the verifiers of this run's epochs.
-    #[arg(long = "run", value_name = "DIR", requires = "solc")]
+    #[arg(long = "run", value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Compiler for the verifiers, speaks --standard-json.
+    /// Compiler, speaks --standard-json; if not given the one that `cargo xtask setup` installs.
     #[arg(long)]
     solc: Option<PathBuf>,
     /// Where the verifiers' sources are kept; not kept if not given.
@@ -83,6 +87,10 @@ pub struct Deploy {
     /// Send nothing; compare the code on the chain with what the sources give.
     #[arg(long)]
     check: bool,
+    /// With --check, also compile the contracts' sources in DIR, contracts/src if none is given, and compare with the code
+    /// that this program carries.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "contracts/src", requires = "check")]
+    recompile: Option<PathBuf>,
 }
 
 /// Code of one verifier, made from its key.
@@ -133,16 +141,20 @@ pub fn selector(step_key_digest: FieldElement) -> Selector {
 impl Deploy {
     /// Runs the command.
     pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
-        let codes = match (&self.dir, &self.solc) {
-            (Some(dir), Some(solc)) => self.verifier_codes(global, out, dir, solc)?,
-            _ => Vec::new(),
+        let codes = match &self.dir {
+            Some(dir) => self.verifier_codes(global, out, dir, &solc::find(self.solc.as_deref())?)?,
+            None => Vec::new(),
         };
         let family = match &self.dir {
             Some(dir) => Some(selector(open(dir)?.run().description().policy.step_key_digest)),
             None => None,
         };
         if self.check {
-            return block_on(self.compare(out, family, &codes));
+            let recompiled = match &self.recompile {
+                Some(sources) => Some(recompile::recompile(&solc::find(self.solc.as_deref())?, sources)?),
+                None => None,
+            };
+            return block_on(self.compare(out, family, &codes, recompiled));
         }
         let report = block_on(self.deploy(out, family, codes))?;
         out.result(&report, |r| {
@@ -203,7 +215,13 @@ impl Deploy {
     }
 
     /// Compares with the recorded deployment or, without record, with the one that the arguments name.
-    async fn compare(&self, out: &Output, family: Option<Selector>, codes: &[VerifierCode]) -> anyhow::Result<()> {
+    async fn compare(
+        &self,
+        out: &Output,
+        family: Option<Selector>,
+        codes: &[VerifierCode],
+        recompiled: Option<Vec<Recompiled>>,
+    ) -> anyhow::Result<()> {
         let client = rpc::connect(&self.rpc).await?;
         let deployment = match &self.record {
             Some(dir) => record::read(dir, client.chain())?
@@ -213,7 +231,7 @@ impl Deploy {
                 self.deployment(client.chain(), signer)?
             }
         };
-        check::check(&client, &deployment, family, codes, out).await
+        check::check(&client, &deployment, (family, codes), recompiled, out).await
     }
 
     async fn deploy(&self, out: &Output, family: Option<Selector>, codes: Vec<VerifierCode>) -> anyhow::Result<Report> {

@@ -3,14 +3,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use chain::{InitCode, LogSteps};
 use ledger::{Address, Salt, Selector};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, STRANGER_KEY, Scratch, anvil::Anvil, cairn, cairn_in};
+use crate::support::{Answer, STRANGER_KEY, Scratch, anvil::Anvil, cairn, cairn_in, copy, process};
 
 /// The first account of development nodes.
 const OWNER: &str = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
@@ -247,4 +247,39 @@ async fn verifier_that_its_key_does_not_give_is_refused() {
         (&found(&answer)["got_bytes"], found(&answer)["expected_bytes"].as_u64() > Some(1_000)),
         (&json!(10), true)
     );
+}
+
+/// A copy of the contracts' sources.
+fn sources() -> (tempfile::TempDir, PathBuf) {
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/src"))
+}
+
+#[tokio::test]
+async fn sources_must_give_the_code_that_the_chain_is_compared_with() {
+    let (anvil, (_scratch, dir), solc) = (Anvil::start(), sources(), tool("solc"));
+    deploy(&anvil, &[]).must();
+    let paths = [dir.to_str().expect("UTF-8"), solc.to_str().expect("UTF-8")];
+    let recompile = || check(&anvil, &["--owner", OWNER, "--recompile", paths[0], "--solc", paths[1]]);
+    let report = recompile().must();
+    let names: Vec<_> = report["recompiled"].as_array().expect("three").iter().map(|c| &c["contract"]).collect();
+    assert_eq!(names, ["VerifierRegistry", "RunAnchor", "Attestations"]);
+
+    let file = dir.join("RunAnchor.sol");
+    let honest = fs::read_to_string(&file).expect("a source");
+    let rule = "if (entry.epoch == 0) revert NothingAnchored(run);";
+    assert_eq!(honest.matches(rule).count(), 1);
+    fs::write(&file, honest.replace(rule, "")).expect("scratch space");
+    let answer = recompile();
+    let line = answer.refused(1);
+    assert!(line.starts_with("cairn: check failed: sources: RunAnchor, creation code: byte "), "{line}");
+
+    let empty = tempfile::tempdir().expect("scratch space");
+    let none = empty.path().to_str().expect("UTF-8");
+    let args = ["deploy", "--check", "--rpc", &anvil.url, "--owner", OWNER, "--recompile", paths[0]];
+    let output = process(&args).env("CAIRN_CACHE", none).stderr(Stdio::piped()).output().expect("cairn runs");
+    let line = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{line}");
+    assert!(line.starts_with("cairn: no compiler: ") && line.contains("--solc"), "{line}");
+    let answer = check(&anvil, &["--owner", OWNER, "--recompile", none, "--solc", paths[1]]);
+    assert!(answer.refused(2).contains("holds no Solidity sources"), "{answer:#?}");
 }

@@ -5,6 +5,7 @@ use ledger::{Address, Selector};
 use serde::Serialize;
 
 use super::VerifierCode;
+use super::recompile::Recompiled;
 use crate::output::{Output, failed};
 
 /// What was compared.
@@ -13,6 +14,8 @@ pub struct Report {
     ok: bool,
     chain_id: u64,
     contracts: Vec<Compared>,
+    /// Contracts whose sources were compiled and give the code that was compared; none if that was not asked for.
+    recompiled: Option<Vec<Recompiled>>,
     /// The registry's, now.
     owner: Option<Address>,
     guardian: Option<Address>,
@@ -52,8 +55,8 @@ impl From<&CodeCheck> for Compared {
 pub async fn check(
     client: &Client,
     deployment: &Deployment,
-    family: Option<Selector>,
-    codes: &[VerifierCode],
+    (family, codes): (Option<Selector>, &[VerifierCode]),
+    recompiled: Option<Vec<Recompiled>>,
     out: &Output,
 ) -> anyhow::Result<()> {
     let plan = deployment.plan()?;
@@ -108,12 +111,17 @@ pub async fn check(
         ok: wrong.is_empty(),
         chain_id: client.chain().0,
         contracts: checks.iter().map(Compared::from).collect(),
+        recompiled,
         owner: facts.map(|facts| facts.owner),
         guardian: facts.map(|facts| facts.guardian),
     };
-    out.result(&report, |_| {
+    out.result(&report, |report| {
         let line = |check: &CodeCheck| format!("  {} {check}", if check.holds() { "ok  " } else { "FAIL" });
-        checks.iter().map(line).collect::<Vec<_>>().join("\n")
+        let compiled = |r: &Recompiled| {
+            format!("  ok   {} compiled from its sources: {} bytes of code", r.contract, r.runtime_bytes)
+        };
+        let recompiled = report.recompiled.iter().flatten().map(compiled);
+        checks.iter().map(line).chain(recompiled).collect::<Vec<_>>().join("\n")
     })?;
     if wrong.is_empty() { Ok(()) } else { Err(failed("deployed code", wrong.join("; "))) }
 }
