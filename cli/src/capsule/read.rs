@@ -10,6 +10,7 @@ use chain::{Anchored, AnchoredProof, StateProof};
 use circuits::convert::from_fr;
 use circuits::keys::StepVerifyingKey;
 use ledger::RunDescription;
+use prover::session::step_shape;
 use srs::SrsVerifier;
 use store::layout::RunFile;
 use store::{Archive, FileSystem, FilesReport, RunDir, VerifiedLog};
@@ -21,7 +22,7 @@ use crate::cmd::verifier;
 use crate::cmd::verify::{Scope, check_head, check_parent, check_registration};
 use crate::keys::{Keys, StepKey};
 use crate::output::failed;
-use crate::run::{check_policy, check_step_key, epoch_shape, step_shape};
+use crate::run::{check_policy, check_step_key, epoch_shape};
 
 /// Longest code of a contract that the chain accepts (EIP-170).
 const MAX_CODE_BYTES: u64 = 24_576;
