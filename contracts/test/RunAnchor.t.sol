@@ -7,7 +7,7 @@ import {IVerifierRegistry} from "../src/interfaces/IVerifierRegistry.sol";
 import {RunAnchor} from "../src/RunAnchor.sol";
 import {AnchorFixture} from "./support/AnchorFixture.sol";
 import {ReferenceTree} from "./support/ReferenceTree.sol";
-import {ClosedVerifier, OddVerifier} from "./support/Verifiers.sol";
+import {CallingVerifier, ClosedVerifier, OddVerifier} from "./support/Verifiers.sol";
 
 /// @dev Anchoring with verifiers that accept: everything around the proof.
 contract RunAnchorTest is AnchorFixture {
@@ -400,6 +400,20 @@ contract RunAnchorTest is AnchorFixture {
                 epochInput(1, 16 << i)
             );
         }
+    }
+
+    /// @dev What a verifier may do at other times, it can't do while it checks: it is called statically.
+    function test_anchor_verifierCannotCallBack() public {
+        CallingVerifier verifier = new CallingVerifier(address(anchor));
+        addVerifier(4, address(verifier));
+        vm.prank(address(verifier));
+        RunId own = anchor.registerRun("own", SELECTOR, GENESIS, POLICY, NONE);
+        verifier.prepare(abi.encodeCall(anchor.setSubmitter, (own, STRANGER, true)));
+        anchorAs(address(verifier), own, 1, epochInput(1, 16));
+        assertEq(anchor.head(own).epoch, 1, "accepted");
+        assertTrue(!anchor.isSubmitter(own, STRANGER), "nothing else happened");
+        assertTrue(verifier.attempt(), "the call is a good one");
+        assertTrue(anchor.isSubmitter(own, STRANGER), "outside of a check");
     }
 
     function test_anchor_revertsWhen_final() public {

@@ -51,3 +51,31 @@ contract OddVerifier {
         }
     }
 }
+
+/// @title Accepts everything, but first makes a call of its own
+contract CallingVerifier {
+    address private immutable TO;
+    bytes private _call;
+
+    constructor(address to) {
+        TO = to;
+    }
+
+    function prepare(bytes calldata data) external {
+        _call = data;
+    }
+
+    /// @dev The call, as it is made while a proof is checked.
+    function attempt() public returns (bool done) {
+        // Bounded: a write that is not allowed takes all gas of its call.
+        (done,) = TO.call{gas: 200_000}(_call);
+    }
+
+    fallback() external {
+        attempt();
+        assembly ("memory-safe") {
+            mstore(0, 1)
+            return(0, 32)
+        }
+    }
+}
