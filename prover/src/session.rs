@@ -78,6 +78,12 @@ pub enum SessionError {
         /// The private directory.
         path: PathBuf,
     },
+    /// The private directory is that of a child, the run has no parent.
+    #[error("{}: has the seed of a parent's state, but the run has no parent; take another salt", path.display())]
+    GenesisSeed {
+        /// The private directory.
+        path: PathBuf,
+    },
     /// The description is none.
     #[error(transparent)]
     Description(#[from] RunError),
@@ -183,6 +189,10 @@ impl Session {
         };
         let run = identity.run_id();
         let private = PrivateDir::open_or_create(&places.private, &places.artifacts, run)?;
+        if parent.is_none() && private.genesis_seed()?.is_some() {
+            // Later readers of the directory would take that seed for the one of this run's first state.
+            return Err(SessionError::GenesisSeed { path: private.path().to_owned() });
+        }
         let secret = match private.secret()? {
             Some(secret) => secret,
             None => {

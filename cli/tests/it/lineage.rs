@@ -55,3 +55,16 @@ fn parent_has_only_so_many_children_and_cannot_go_on() {
     assert_eq!(answer.code, Some(2), "{answer:#?}");
     verify(&parent).must();
 }
+
+/// Its openings would be made with the seed of another run's state.
+#[test]
+fn a_fresh_run_does_not_take_over_what_is_left_of_a_child() {
+    let scratch = Scratch::new();
+    let parent = scratch.trained(240, &[]);
+    let child = scratch.trained(241, &["--parent", text(&parent)]);
+    std::fs::remove_dir_all(&child).expect("scratch space");
+    let args = scratch.train(241, &[]);
+    let answer = cairn(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(answer.refused(2).contains("has the seed of a parent's state"), "{answer:#?}");
+    assert!(!child.exists());
+}

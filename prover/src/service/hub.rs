@@ -252,6 +252,7 @@ impl Hub {
             SessionError::Store(StoreError::OtherRun { .. }) => {
                 Refusal::OtherRun { run, what: "description".to_owned() }
             }
+            SessionError::GenesisSeed { .. } => Refusal::Leftover { run },
             other => refuse(other),
         })?;
         drop(parent);

@@ -72,7 +72,7 @@ pub enum Refusal {
         what: String,
     },
     /// The home has private files of a run with this identity, which is not among those served.
-    #[error("this home has uploads of run {run}, but its directory is gone or damaged; take another salt")]
+    #[error("this home has private files of run {run}, but its directory is gone or damaged; take another salt")]
     Leftover {
         /// The run.
         run: RunId,
