@@ -24,7 +24,9 @@ use crate::run::open;
 /// The bundle is the run's directory as its manifest lists it: log, proofs, epochs, anchors; never weights or secrets. The
 /// same run gives the same infohashes on every machine. Nothing is sent anywhere.
 #[derive(Args)]
-#[command(after_help = "Example: cairn bundle --run DIR --web-seed https://example.org/runs/")]
+#[command(
+    after_help = "Example: cairn bundle --run DIR --web-seed https://example.org/runs/\nExample: cairn bundle --run DIR --capsule FILE --rpc URL --contract 0x…"
+)]
 pub struct Bundle {
     /// Run directory.
     #[arg(long = "run", value_name = "DIR")]

@@ -35,7 +35,7 @@ use crate::swarm::SwarmArgs;
 /// aside as run-0x….quarantine. An earlier copy stays as it is until then, and what it has is not fetched again.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  cairn fetch --run 0x… --rpc URL --contract 0x… --peer 192.0.2.7:6881 --out runs\n  cairn fetch --magnet 'magnet:?…' --rpc URL --contract 0x… --dht --out runs"
+    after_help = "Example: cairn fetch --run 0x… --rpc URL --contract 0x… --peer 192.0.2.7:6881 --out runs\nExample: cairn fetch --magnet 'magnet:?…' --rpc URL --contract 0x… --dht --out runs"
 )]
 pub struct Fetch {
     /// Id of the run: the chain says which bundle it has.

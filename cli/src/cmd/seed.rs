@@ -28,7 +28,7 @@ use crate::swarm::SwarmArgs;
 /// are never changed.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  cairn seed --run DIR --listen 0.0.0.0:6881\n  cairn seed --watch runs --listen 0.0.0.0:6881 --dht --upload-limit 2MB --metrics 127.0.0.1:9100"
+    after_help = "Example: cairn seed --run DIR --listen 0.0.0.0:6881\nExample: cairn seed --watch runs --listen 0.0.0.0:6881 --dht --upload-limit 2MB --metrics 127.0.0.1:9100"
 )]
 pub struct Seed {
     /// Run directory; may be repeated.

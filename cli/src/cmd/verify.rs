@@ -29,7 +29,7 @@ use crate::run::{genesis_products, open};
 /// Check a run as a stranger would: nothing but its directory, and with --rpc the chain, is believed.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  cairn verify --run DIR --all --rpc http://127.0.0.1:8545 --contract 0x…\n  cairn verify --capsule FILE --all"
+    after_help = "Example: cairn verify --run DIR --all --rpc http://127.0.0.1:8545 --contract 0x…\nExample: cairn verify --capsule FILE --all"
 )]
 pub struct Verify {
     /// Run directory.

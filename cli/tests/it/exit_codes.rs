@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::{Scratch, cairn};
 
-const COMMANDS: [&[&str]; 29] = [
+const COMMANDS: [&[&str]; 32] = [
     &["srs"],
     &["keys"],
     &["train"],
@@ -14,6 +14,9 @@ const COMMANDS: [&[&str]; 29] = [
     &["deploy"],
     &["anchor"],
     &["bundle"],
+    &["seed"],
+    &["fetch"],
+    &["tracker"],
     &["gate"],
     &["admin", "finalize"],
     &["admin", "announce"],
