@@ -27,7 +27,9 @@ pub fn environment(dir: &Path, packages: &[&str]) -> anyhow::Result<PathBuf> {
         return Ok(python);
     }
     eprintln!("xtask: installing {} from PyPI into {}", packages.join(", "), dir.display());
-    if !python.is_file() {
+    // An interrupted creation leaves a Python without pip.
+    let has_pip = Command::new(&python).args(["-m", "pip", "--version"]).output();
+    if !has_pip.is_ok_and(|output| output.status.success()) {
         let venv = Command::new("python3").args(["-m", "venv", "--clear"]).arg(dir).status();
         let made = venv.context("run python3 (is Python installed?)")?.success();
         ensure!(made, "python3 -m venv {} failed", dir.display());
