@@ -10,7 +10,7 @@ use circuits::keys::StepVerifyingKey;
 use circuits::linked::{RunSecret, StateSeed};
 use circuits::reference::PRODUCTS_START;
 use circuits::step::shape::StepShape;
-use ledger::RunDescription;
+use ledger::{Digest, EpochIndex, FieldElement, RunDescription, Selector};
 use prover::step::Seeds;
 use srs::Srs;
 use store::{PrivateDir, RunDir};
@@ -20,6 +20,8 @@ use crate::output::failed;
 
 /// Key of the note that holds the step circuit's shape.
 pub const NOTE_SHAPE: &str = "step_shape";
+/// k of the wrap, if not said otherwise.
+pub const WRAP_K: &str = "21";
 /// Key of the note that holds k of the epoch circuit.
 pub const NOTE_EPOCH_K: &str = "epoch_k";
 
@@ -62,6 +64,57 @@ pub fn epoch_shape(run: &RunDescription, n_steps: usize) -> anyhow::Result<Epoch
     Ok(EpochShape { n_steps, n_chunks: run.policy.n_chunks as usize, k })
 }
 
+/// A circuit whose proofs are anchored: the epoch's, or its wrap.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EpochCircuit {
+    /// Steps per epoch.
+    pub n_steps: usize,
+    /// Chunks per step.
+    pub n_chunks: usize,
+    /// log2 of the rows of the epoch circuit.
+    pub epoch_k: u32,
+    /// log2 of the rows of the wrap, if epochs are wrapped.
+    pub wrap_k: Option<u32>,
+}
+
+impl EpochCircuit {
+    /// Of epochs of `n_steps`.
+    pub fn new(run: &RunDescription, n_steps: usize, wrap_k: Option<u32>) -> anyhow::Result<Self> {
+        let EpochShape { n_steps, n_chunks, k } = epoch_shape(run, n_steps)?;
+        Ok(Self { n_steps, n_chunks, epoch_k: k, wrap_k })
+    }
+
+    /// Shape of the epoch circuit.
+    pub fn shape(&self) -> EpochShape {
+        EpochShape { n_steps: self.n_steps, n_chunks: self.n_chunks, k: self.epoch_k }
+    }
+
+    /// log2 of the rows of the circuit whose proof is anchored.
+    pub fn k(&self) -> u32 {
+        self.wrap_k.unwrap_or(self.epoch_k)
+    }
+}
+
+/// log2 of the rows of the wrap of a run's epochs, none if they are not wrapped; the first one decides, so none before it.
+pub fn wrap_k(dir: &RunDir) -> anyhow::Result<Option<u32>> {
+    if dir.n_epochs()? == 0 {
+        return Ok(None);
+    }
+    Ok(dir.epoch(EpochIndex(0))?.record().wrap_k)
+}
+
+/// Family of the circuits whose proofs are anchored: the first bytes of a hash of the step key's digest and, if epochs are
+/// wrapped, of the wrap's size.
+pub fn selector(step_key_digest: FieldElement, wrap_k: Option<u32>) -> Selector {
+    let mut bytes = match wrap_k {
+        None => b"cairn/selector/v1".to_vec(),
+        Some(k) => [&b"cairn/selector/wrap/v1"[..], &k.to_be_bytes()].concat(),
+    };
+    bytes.extend_from_slice(step_key_digest.as_bytes());
+    let Digest(hash) = Digest::of(&bytes);
+    Selector([hash[0], hash[1], hash[2], hash[3]])
+}
+
 /// Regenerates the step key and checks it, and the policy's digest, against the run's description.
 ///
 /// Errors: a failed check `policy digest` or `step key`.
@@ -77,4 +130,17 @@ pub fn step_key(home: &Home<'_>, run: &RunDescription) -> anyhow::Result<(Srs, S
         return Err(failed("step key", detail));
     }
     Ok((srs, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrapped_runs_have_selectors_of_their_own() {
+        let digest = "0x153b3286475d3c83c51fb4bc98c471d29df51593179dc90068104571ebdf9b7c".parse().expect("a digest");
+        let plain = selector(digest, None);
+        assert_eq!(plain.to_string(), "0x684c87c8", "the demo's, as it is registered");
+        assert!(selector(digest, Some(21)) != plain && selector(digest, Some(22)) != selector(digest, Some(21)));
+    }
 }

@@ -11,7 +11,7 @@ use verifier_gen::{Accumulator, Compiled, Encoder, Options, Setup, VerifierSourc
 use crate::cmd::Global;
 use crate::home::Home;
 use crate::output::Output;
-use crate::run::{epoch_shape, open, step_key};
+use crate::run::{EpochCircuit, open, step_key, wrap_k};
 
 /// Generate the Solidity verifier of a run's epochs and, with --solc, its bytecode.
 #[derive(Args)]
@@ -23,6 +23,9 @@ pub struct Verifier {
     /// Steps per epoch; the run's if not given.
     #[arg(long)]
     epoch_size: Option<usize>,
+    /// The verifier of epochs that are wrapped in a circuit of 2^K rows; as the run's epochs are if not given.
+    #[arg(long, value_name = "K")]
+    wrap: Option<u32>,
     /// Where the source goes.
     #[arg(long)]
     out: PathBuf,
@@ -47,11 +50,18 @@ pub fn encoder(key: &EpochVerifyingKey) -> anyhow::Result<Encoder> {
     Ok(Encoder::new(key.inner(), key.n_instances(), ACCUMULATOR)?)
 }
 
-/// Generates the verifier of a run's epochs of `n_steps`.
-pub fn generate(home: &Home<'_>, run: &ledger::RunDescription, n_steps: usize) -> anyhow::Result<VerifierSource> {
+/// Generates the verifier of a run's epochs.
+pub fn generate(
+    home: &Home<'_>,
+    run: &ledger::RunDescription,
+    circuit: &EpochCircuit,
+) -> anyhow::Result<VerifierSource> {
     let (step_srs, key) = step_key(home, run)?;
-    let epoch_key = home.epoch_verifying_key((&step_srs, &key), &epoch_shape(run, n_steps)?)?;
-    let command = format!("cairn verifier --epoch-size {n_steps}");
+    let epoch_key = home.anchored_key((&step_srs, &key), circuit)?;
+    let mut command = format!("cairn verifier --epoch-size {}", circuit.n_steps);
+    if let Some(k) = circuit.wrap_k {
+        command += &format!(" --wrap {k}");
+    }
     let options = Options {
         contract: "EpochVerifier",
         n_instances: epoch_key.n_instances(),
@@ -74,7 +84,8 @@ impl Verifier {
         let dir = open(&self.dir)?;
         let run = dir.run().description();
         let n_steps = self.epoch_size.unwrap_or(run.epoch_len.steps() as usize);
-        let source = generate(&home, run, n_steps)?;
+        let wrap_k = self.wrap.map_or_else(|| wrap_k(&dir), |k| Ok(Some(k)))?;
+        let source = generate(&home, run, &EpochCircuit::new(run, n_steps, wrap_k)?)?;
         std::fs::write(&self.out, &source.solidity).with_context(|| format!("write {}", self.out.display()))?;
         let (mut verifier_bytes, mut bytecode) = (None, None);
         if let Some(solc) = &self.solc {

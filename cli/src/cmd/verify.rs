@@ -15,12 +15,12 @@ use serde::Serialize;
 use srs::Srs;
 use store::{ProofFiles, RunDir, VerifiedLog};
 
-use crate::cmd::{Global, block_on, deploy::selector};
+use crate::cmd::{Global, block_on};
 use crate::home::Home;
 use crate::output::{Check, Failure, NOT_PROVED, Output, failed};
 use crate::progress;
 use crate::rpc;
-use crate::run::{epoch_shape, genesis_products, open, step_key};
+use crate::run::{EpochCircuit, genesis_products, open, selector, step_key};
 
 /// Check a run as a stranger would: nothing but its directory, and with --rpc the chain, is believed.
 #[derive(Args)]
@@ -211,8 +211,9 @@ impl Verify {
         };
         checks.note("chain and contract", identity, |()| format!("chain {}, {contract}", client.chain()))?;
         let found = client.run(contract, run.run).await?.ok_or_else(|| "the contract does not know the run".to_owned());
+        let family = selector(run.policy.step_key_digest, log.epochs.first().and_then(|epoch| epoch.wrap_k));
         let registered = found.and_then(|r| {
-            let expected = (selector(run.policy.step_key_digest), run.genesis_state, run.policy_digest, run.parent);
+            let expected = (family, run.genesis_state, run.policy_digest, run.parent);
             let got = (r.selector, r.genesis_state, r.policy_digest, r.parent);
             if expected == got {
                 Ok(r)
@@ -365,9 +366,10 @@ fn epochs(
         let (srs, key) = match keys.entry(n_steps) {
             Entry::Occupied(found) => found.into_mut(),
             Entry::Vacant(empty) => {
-                let shape = epoch_shape(run, n_steps as usize)?;
-                let key = home.epoch_verifying_key(step, &shape)?;
-                empty.insert((home.srs(shape.k)?, key))
+                // All epochs of a log are wrapped alike.
+                let circuit = EpochCircuit::new(run, n_steps as usize, epoch.wrap_k)?;
+                let key = home.anchored_key(step, &circuit)?;
+                empty.insert((home.srs(circuit.k())?, key))
             }
         };
         let proof = EpochProof { instances: epoch.instances(), proof: dir.epoch_proof(EpochIndex(index as u64))? };

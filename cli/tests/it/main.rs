@@ -22,3 +22,4 @@ mod resume;
 mod rpc;
 mod support;
 mod tampering;
+mod wrap;
