@@ -25,3 +25,4 @@ mod rpc;
 mod service;
 mod support;
 mod tampering;
+mod wrap;
