@@ -29,7 +29,6 @@ const COMMANDS: [&[&str]; 32] = [
     &["registry", "cancel"],
     &["registry", "offer"],
     &["registry", "accept"],
-    &["registry", "guardian"],
     &["attest", "sign"],
     &["attest", "publish"],
     &["attest", "revoke"],
