@@ -113,7 +113,7 @@ where
     symbols.y = *transcript.squeeze_challenge_scalar::<()>();
 
     columns.all_mut().into_par_iter().for_each(|values| domain.to_coefficients(values));
-    let of = key.cosets.len();
+    let of = key.shifts.len();
     let pieces = quotient::pieces(
         key,
         pk,

@@ -58,7 +58,7 @@ pub fn epoch(tools: &Tools) -> anyhow::Result<Value> {
         let node = Anvil::start(tools)?;
         let verifier = cairn.must(&["deploy", "--rpc", &node.rpc, "--anvil-dev-key", "--run", run])?;
         let anchored = cairn.must(&["anchor", "--run", run, "--rpc", &node.rpc, "--anvil-dev-key"])?;
-        let verified = cairn.must(&["verify", "--all", "--run", run, "--rpc", &node.rpc])?;
+        let verified = cairn.must(&["verify", "--all", "--run", run, "--rpc", &node.rpc, "--contract", contract])?;
         print(name, &aggregated, &verifier, &anchored)?;
         let row = json!({ "aggregate": aggregated, "deploy": verifier, "anchor": anchored, "verify": verified });
         figures.insert(name.replace(' ', "_"), row);
