@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::{Scratch, cairn};
 
-const COMMANDS: [&[&str]; 32] = [
+const COMMANDS: [&[&str]; 31] = [
     &["srs"],
     &["keys"],
     &["train"],
