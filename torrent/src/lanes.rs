@@ -167,8 +167,9 @@ mod tests {
         fn every_lane_has_the_digests_of_the_plain_crates(seed: u64, blocks in 1..20_usize, n_leaves in 1..4_usize) {
             let len = blocks * BLOCK * n_leaves;
             // Different in every lane and at every place.
-            let byte = |lane: usize, at: usize| (seed ^ (lane * 0x1_0001 + at) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
-            let pieces = std::array::from_fn(|lane| (0..len).map(|at| byte(lane, at) as u8).collect::<Vec<_>>());
+            let spread = |at: usize| (seed ^ at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+            let piece = |lane: usize| (0..len).map(|at| spread(lane * 0x1_0001 + at) as u8).collect::<Vec<_>>();
+            let pieces = std::array::from_fn(piece);
             if let Some((v1, v2)) = hashed(&pieces, n_leaves) {
                 for lane in 0..LANES {
                     prop_assert_eq!(v1[lane], <[u8; 20]>::from(Sha1::digest(&pieces[lane])));
