@@ -126,8 +126,11 @@ mod tests {
 
     use super::*;
 
+    /// SHA-1 of each piece, and SHA-256 of their leaves, one after the other.
+    type Hashes = ([[u8; 20]; LANES], Vec<[Digest; LANES]>);
+
     /// Both hashes of sixteen pieces of `n_leaves` leaves each; none where the processor lacks the instructions.
-    fn hashed(pieces: &[Vec<u8>; LANES], n_leaves: usize) -> Option<([[u8; 20]; LANES], Vec<[Digest; LANES]>)> {
+    fn hashed(pieces: &[Vec<u8>; LANES], n_leaves: usize) -> Option<Hashes> {
         let mut hasher = Lanes::detect()?.pieces();
         let leaf = pieces[0].len() / n_leaves;
         let at = |n: usize| std::array::from_fn(|lane| &pieces[lane][n * leaf..(n + 1) * leaf]);
