@@ -7,7 +7,11 @@
 //! Nothing here checks that the points of an addition differ in x; if they are equal, the slope is free. The caller
 //! shows that this can't happen ([`crate::msm`]).
 
-use halo2_base::Context;
+use halo2_base::{
+    AssignedValue, Context,
+    QuantumCell::Constant,
+    gates::{GateInstructions, RangeInstructions},
+};
 use halo2_proofs::halo2curves::{
     CurveAffine,
     bn256::{Fq, Fr, G1Affine},
@@ -149,6 +153,22 @@ impl<'a> CurveChip<'a> {
         let run = self.fq.difference(ctx, &x, &point.x);
         let line = Line { slope, run, reference: point.y.clone(), sign: Factor::Plus };
         Running { x, y: Ordinate::Line(Box::new(line)) }
+    }
+
+    /// `(2·Σ bit_j·2^j + 1)·point` for the cells `bits`, which are constrained to 0 or 1, lowest first (`wrap-multiple`).
+    ///
+    /// Complete for every point of the group and fewer than 250 bits: the running sum is m·point with an odd m from 1 on, and each
+    /// addition is of 2m·point and ±point, where 2m is neither 1 nor −1 modulo the group's order.
+    pub fn odd_multiple(&self, ctx: &mut Context<Fr>, point: &Affine, bits: &[AssignedValue<Fr>]) -> Running {
+        let gate = self.fq.range().gate();
+        let mut sum = Running::from(point);
+        for bit in bits.iter().rev() {
+            let sign = gate.mul_add(ctx, *bit, Constant(Fr::from(2)), Constant(-Fr::ONE));
+            let settled = self.settle(ctx, &sum);
+            sum = self.double(ctx, &settled);
+            sum = self.add(ctx, &sum, point.signed(Factor::Sign(sign)));
+        }
+        sum
     }
 
     /// Makes the ordinate an element.

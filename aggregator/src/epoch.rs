@@ -74,7 +74,7 @@ impl Profile {
     }
 
     /// Adds what was assigned since the last call to `part`.
-    fn mark(&mut self, loader: &Rc<Halo2Loader<'_>>, part: &'static str) {
+    pub(crate) fn mark(&mut self, loader: &Rc<Halo2Loader<'_>>, part: &'static str) {
         let cells = loader.ctx_mut().total_advice() - self.total();
         match self.parts.iter_mut().find(|(name, _)| *name == part) {
             Some((_, sum)) => *sum += cells,

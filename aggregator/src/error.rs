@@ -14,6 +14,9 @@ pub enum AggregateError {
         /// What is wrong.
         reason: String,
     },
+    /// The epoch proof that is to be wrapped can't be parsed.
+    #[error("epoch proof to be wrapped: {0}")]
+    Wrapped(String),
     /// snark-verifier can't use the step key.
     #[error("protocol: {0}")]
     Protocol(String),

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 
 use circuits::convert::{from_fr, to_fr};
 use circuits::keys::StepVerifyingKey;
+use circuits::poseidon::PoseidonTranscript;
 use circuits::reference::{PRODUCTS_START, S, StepConstants, next_schedule};
 use circuits::step::gate::N_INSTANCES;
 use circuits::step::witness::{StepTag, instances as step_instances};
@@ -25,7 +26,7 @@ use halo2_proofs::{
             strategy::SingleStrategy,
         },
     },
-    transcript::{TranscriptReadBuffer, TranscriptWriterBuffer},
+    transcript::{EncodedChallenge, TranscriptRead, TranscriptReadBuffer, TranscriptWriterBuffer},
 };
 use ledger::{EpochInstances, FieldElement, Hyper, NumberFormat, Policy, Rule};
 use rand_core::{CryptoRng, RngCore};
@@ -67,7 +68,7 @@ pub struct EpochStats {
 }
 
 impl EpochStats {
-    fn new(profile: &Profile, config: &BaseCircuitParams) -> Self {
+    pub(crate) fn new(profile: &Profile, config: &BaseCircuitParams) -> Self {
         let columns = config.num_advice_per_phase.iter().chain(&config.num_lookup_advice_per_phase).sum();
         Self { cells: profile.total(), columns }
     }
@@ -75,11 +76,11 @@ impl EpochStats {
 
 /// Columns and break points: what a prover needs besides halo2's key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Layout {
-    shape: EpochShape,
-    params: BaseCircuitParams,
-    break_points: Vec<Vec<usize>>,
-    stats: EpochStats,
+pub(crate) struct Layout {
+    pub(crate) shape: EpochShape,
+    pub(crate) params: BaseCircuitParams,
+    pub(crate) break_points: Vec<Vec<usize>>,
+    pub(crate) stats: EpochStats,
 }
 
 /// Proving key of an epoch circuit.
@@ -184,7 +185,7 @@ fn placeholder(rule: Rule, shape: &EpochShape, protocol: &PlonkProtocol<G1Affine
 }
 
 /// Rows kept free for blinding when columns are counted.
-const RESERVED_ROWS: usize = 20;
+pub(crate) const RESERVED_ROWS: usize = 20;
 
 impl EpochProvingKey {
     /// Generates the key for epochs of `shape` under the step key. Deterministic in its inputs.
@@ -259,15 +260,47 @@ impl EpochProvingKey {
         witness: &EpochWitness,
         rng: impl RngCore + CryptoRng + Sync,
     ) -> Result<EpochProof, AggregateError> {
+        self.prove_watched(params, witness, rng, &mut engine::Unwatched)
+    }
+
+    /// [`Self::prove`] that tells `watch` of each phase before it begins, and ends when told to.
+    ///
+    /// Errors: as [`Self::prove`]; cancellation is an [`AggregateError::Engine`].
+    pub fn prove_watched(
+        &self,
+        params: &ParamsKZG<Bn256>,
+        witness: &EpochWitness,
+        rng: impl RngCore + CryptoRng + Sync,
+        watch: &mut dyn engine::Watch,
+    ) -> Result<EpochProof, AggregateError> {
         let (builder, instances) = self.filled(params, witness)?;
         let mut transcript = transcript();
         // An epoch's key serves one proof at a time: nothing is kept for the next one.
         let prepared = engine::PreparedKey::new(&self.pk, engine::CosetCache::Off)?;
-        engine::prove(params, &self.pk, &prepared, &builder, &[&instances], rng, &mut transcript)?;
+        let key = (params, &self.pk, &prepared);
+        engine::prove_watched(key, builder, &[&instances], rng, &mut transcript, watch)?;
         epoch_proof(&instances, transcript)
     }
 
-    /// The same with the library's prover: what [`Self::prove`] is compared with.
+    /// Proves an epoch with a Poseidon transcript, to be wrapped ([`crate::wrap`]): the generated verifier does not take it as it is.
+    ///
+    /// Errors: as [`Self::prove_watched`].
+    pub fn prove_to_wrap(
+        &self,
+        params: &ParamsKZG<Bn256>,
+        witness: &EpochWitness,
+        rng: impl RngCore + CryptoRng + Sync,
+        watch: &mut dyn engine::Watch,
+    ) -> Result<ProofInput, AggregateError> {
+        let (builder, instances) = self.filled(params, witness)?;
+        let mut transcript = PoseidonTranscript::new(Vec::new());
+        let prepared = engine::PreparedKey::new(&self.pk, engine::CosetCache::Off)?;
+        let key = (params, &self.pk, &prepared);
+        engine::prove_watched(key, builder, &[&instances], rng, &mut transcript, watch)?;
+        Ok(ProofInput { instances, proof: transcript.finalize() })
+    }
+
+    /// As [`Self::prove`] with the library's prover: what [`Self::prove`] is compared with.
     ///
     /// Errors: as [`Self::prove`], with [`AggregateError::Plonk`] for the engine's.
     pub fn prove_by_library(
@@ -339,18 +372,18 @@ impl EpochProvingKey {
 }
 
 /// What an epoch proof is written to: Keccak, as on chain.
-type Transcript = EvmTranscript<G1Affine, NativeLoader, Vec<u8>, Vec<u8>>;
+pub(crate) type Transcript = EvmTranscript<G1Affine, NativeLoader, Vec<u8>, Vec<u8>>;
 
-fn transcript() -> Transcript {
+pub(crate) fn transcript() -> Transcript {
     <Transcript as TranscriptWriterBuffer<_, _, _>>::init(Vec::new())
 }
 
-fn epoch_proof(instances: &[Fr], transcript: Transcript) -> Result<EpochProof, AggregateError> {
+pub(crate) fn epoch_proof(instances: &[Fr], transcript: Transcript) -> Result<EpochProof, AggregateError> {
     let words: Vec<FieldElement> = instances.iter().map(from_fr).collect();
     Ok(EpochProof { instances: EpochInstances::from_words(&words)?, proof: transcript.finalize() })
 }
 
-fn write_layout(out: &mut impl Write, layout: &Layout) -> Result<(), AggregateError> {
+pub(crate) fn write_layout(out: &mut impl Write, layout: &Layout) -> Result<(), AggregateError> {
     let json = serde_json::to_vec(layout).map_err(|e| AggregateError::Shape(e.to_string()))?;
     out.write_all(&(json.len() as u32).to_be_bytes())?;
     out.write_all(&json)?;
@@ -366,7 +399,7 @@ const MAX_COLUMNS: usize = 1024;
 /// Longest layout that is read.
 const LAYOUT_MAX: u64 = 1 << 20;
 
-fn read_layout(input: &mut impl Read) -> Result<Layout, AggregateError> {
+pub(crate) fn read_layout(input: &mut impl Read) -> Result<Layout, AggregateError> {
     let mut len = [0; 4];
     input.read_exact(&mut len)?;
     let len = u32::from_be_bytes(len) as u64;
@@ -441,6 +474,10 @@ pub fn profile(
 }
 
 impl EpochVerifyingKey {
+    pub(crate) fn new(shape: EpochShape, params: BaseCircuitParams, vk: VerifyingKey<G1Affine>) -> Self {
+        Self { shape, params, vk }
+    }
+
     /// Generates the verifying key alone, in about half the time of the proving key.
     ///
     /// Errors: as [`EpochProvingKey::generate`].
@@ -481,21 +518,51 @@ impl EpochVerifyingKey {
     /// Errors: [`AggregateError::Instances`], [`AggregateError::Refused`], [`AggregateError::Accumulator`].
     pub fn verify(&self, params: &ParamsKZG<Bn256>, proof: &EpochProof) -> Result<(), AggregateError> {
         let words: Vec<Fr> = proof.instances.to_words().into_iter().map(to_fr).collect();
+        let mut rest = &proof.proof[..];
+        let transcript =
+            <EvmTranscript<G1Affine, NativeLoader, _, _> as TranscriptReadBuffer<_, _, _>>::init(&mut rest);
+        self.verify_words(params, &words, transcript)?;
+        self.verified(params, &words, rest)
+    }
+
+    /// Verifies an epoch proof with the Poseidon transcript of one that is to be wrapped.
+    ///
+    /// Errors: as [`Self::verify`].
+    pub fn verify_to_wrap(&self, params: &ParamsKZG<Bn256>, input: &ProofInput) -> Result<(), AggregateError> {
+        let mut rest = &input.proof[..];
+        let transcript = PoseidonTranscript::new(&mut rest);
+        self.verify_words(params, &input.instances, transcript)?;
+        self.verified(params, &input.instances, rest)
+    }
+
+    /// halo2's verdict on what `transcript` reads.
+    fn verify_words<E, T>(
+        &self,
+        params: &ParamsKZG<Bn256>,
+        words: &[Fr],
+        mut transcript: T,
+    ) -> Result<(), AggregateError>
+    where
+        E: EncodedChallenge<G1Affine>,
+        T: TranscriptRead<G1Affine, E>,
+    {
         let (expected, got) = (self.n_instances(), words.len());
         if expected != got {
             return Err(AggregateError::Instances { expected, got });
         }
-        let mut rest = &proof.proof[..];
-        let mut transcript =
-            <EvmTranscript<G1Affine, NativeLoader, _, _> as TranscriptReadBuffer<_, _, _>>::init(&mut rest);
-        verify_proof::<
-            KZGCommitmentScheme<Bn256>,
-            VerifierSHPLONK<'_, Bn256>,
-            _,
-            EvmTranscript<_, _, _, _>,
-            SingleStrategy<'_, Bn256>,
-        >(params, &self.vk, SingleStrategy::new(params), &[&[&words]], &mut transcript)
-        .map_err(|e| AggregateError::Refused(e.to_string()))?;
+        let strategy = SingleStrategy::new(params);
+        verify_proof::<KZGCommitmentScheme<Bn256>, VerifierSHPLONK<'_, Bn256>, _, _, _>(
+            params,
+            &self.vk,
+            strategy,
+            &[&[words]],
+            &mut transcript,
+        )
+        .map_err(|e| AggregateError::Refused(e.to_string()))
+    }
+
+    /// What is left to check once halo2 accepted.
+    fn verified(&self, params: &ParamsKZG<Bn256>, words: &[Fr], rest: &[u8]) -> Result<(), AggregateError> {
         // halo2 stops reading where the proof ends: without this each proof would have many encodings.
         if !rest.is_empty() {
             return Err(AggregateError::Refused(format!("{} bytes after the proof", rest.len())));
@@ -551,6 +618,20 @@ impl EpochVerifyingKey {
 ///
 /// Errors: [`AggregateError::Accumulator`] when the limbs are no curve points or the pairing fails.
 pub fn check_accumulator(params: &ParamsKZG<Bn256>, limbs: &[Fr]) -> Result<(), AggregateError> {
+    let [lhs, rhs] = decode_accumulator(limbs)?;
+    let terms = [(&lhs, &params.g2().into()), (&-rhs, &params.s_g2().into())];
+    let result = Bn256::multi_miller_loop(&terms).final_exponentiation();
+    if bool::from(result.is_identity()) {
+        Ok(())
+    } else {
+        Err(AggregateError::Accumulator("pairing of the accumulated step proofs fails".to_owned()))
+    }
+}
+
+/// Both points of an accumulator; they are finite.
+///
+/// Errors: [`AggregateError::Accumulator`] when the limbs are no curve points.
+pub(crate) fn decode_accumulator(limbs: &[Fr]) -> Result<[G1Affine; 2], AggregateError> {
     let bound = Fr::from(1 << (BITS / 2)).square();
     let coordinates: Vec<_> = limbs.chunks(LIMBS).collect();
     let [lx, ly, rx, ry] = coordinates[..] else {
@@ -571,12 +652,5 @@ pub fn check_accumulator(params: &ParamsKZG<Bn256>, limbs: &[Fr]) -> Result<(), 
         Option::<G1Affine>::from(G1Affine::from_xy(decode(x), decode(y)))
             .ok_or_else(|| AggregateError::Accumulator("not a curve point".to_owned()))
     };
-    let (lhs, rhs) = (point(lx, ly)?, point(rx, ry)?);
-    let terms = [(&lhs, &params.g2().into()), (&-rhs, &params.s_g2().into())];
-    let result = Bn256::multi_miller_loop(&terms).final_exponentiation();
-    if bool::from(result.is_identity()) {
-        Ok(())
-    } else {
-        Err(AggregateError::Accumulator("pairing of the accumulated step proofs fails".to_owned()))
-    }
+    Ok([point(lx, ly)?, point(rx, ry)?])
 }

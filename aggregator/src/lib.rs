@@ -14,6 +14,7 @@
 //! | [`fq`] | equations over the base field |
 //! | [`curve`] | addition and doubling |
 //! | [`msm`] | multi-scalar multiplication |
+//! | [`wrap`] | the circuit that verifies an epoch proof with fewer columns |
 //! | [`keys`] | key generation, proving, native verification |
 //! | [`error`] | errors |
 
@@ -27,7 +28,9 @@ pub mod merge;
 pub mod msm;
 pub mod shplonk;
 pub mod statement;
+pub mod wrap;
 
+pub use engine::{Phase, Unwatched, Watch};
 pub use error::AggregateError;
 pub use input::{EpochInput, StepInput};
 pub use keys::{EpochProof, EpochProvingKey, EpochShape, EpochVerifyingKey};

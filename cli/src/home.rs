@@ -1,10 +1,11 @@
 //! The cache of reference strings and keys, and the private directory.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use aggregator::{EpochProvingKey, EpochShape, EpochVerifyingKey};
+use aggregator::{EpochProvingKey, EpochShape, EpochVerifyingKey, Phase, Watch, wrap::WrapProvingKey};
 use anyhow::Context;
 use circuits::convert::from_fr;
 use circuits::keys::{StepProvingKey, StepVerifyingKey};
@@ -14,6 +15,10 @@ use store::{ArtifactCache, CacheKey};
 
 use crate::output::Output;
 use crate::progress;
+use crate::run::EpochCircuit;
+
+/// Parts that the bar of a proof has.
+const PHASE_UNITS: u64 = 1000;
 
 /// Everything that can be made again, and secrets.
 pub struct Home<'o> {
@@ -131,6 +136,70 @@ impl<'o> Home<'o> {
         })??;
         cache.put(&name, |mut out| key.write(&mut out).map_err(std::io::Error::other))?;
         Ok(key)
+    }
+
+    fn wrap_cache_key(&self, epoch_key: &EpochVerifyingKey, wrap_k: u32, kind: &str) -> anyhow::Result<CacheKey> {
+        let digest = from_fr(&epoch_key.digest()).to_string();
+        let digest = digest.trim_start_matches("0x").chars().take(16).collect::<String>();
+        let circuit = aggregator::wrap::CIRCUIT_VERSION;
+        Ok(CacheKey::new(format!("wrap-{}-v{circuit}-{digest}-k{wrap_k}.{kind}", self.label))?)
+    }
+
+    /// Proving key of the wrap of epochs under `epoch_key`, from the cache or generated and stored.
+    pub fn wrap_key(&self, epoch_key: &EpochVerifyingKey, wrap_k: u32) -> anyhow::Result<(Srs, WrapProvingKey)> {
+        let (epoch_srs, srs) = (self.srs(epoch_key.shape().k)?, self.srs(wrap_k)?);
+        let cache = self.cache()?;
+        let name = self.wrap_cache_key(epoch_key, wrap_k, "pk")?;
+        let spinner = progress::spinner(self.out, "loading wrap key", None);
+        let found = cache.read(&name, |mut input| {
+            WrapProvingKey::read(&mut input, epoch_srs.params(), epoch_key).map_err(std::io::Error::other)
+        });
+        spinner.finish_and_clear();
+        match found {
+            Ok(Some(key)) => return Ok((srs, key)),
+            Ok(None) => {}
+            Err(error) => self.out.note(format!("{error}; making the key again")),
+        }
+        let key =
+            self.timed("wrap key", || WrapProvingKey::generate(srs.params(), epoch_srs.params(), epoch_key))??;
+        cache.put(&name, |mut out| key.write(&mut out).map_err(std::io::Error::other))?;
+        Ok((srs, key))
+    }
+
+    /// Verifying key of the proofs that are anchored: the epochs', or that of their wrap.
+    pub fn anchored_key(
+        &self,
+        step: (&Srs, &StepVerifyingKey),
+        circuit: &EpochCircuit,
+    ) -> anyhow::Result<EpochVerifyingKey> {
+        let shape = circuit.shape();
+        let epoch_key = self.epoch_verifying_key(step, &shape)?;
+        let Some(wrap_k) = circuit.wrap_k else { return Ok(epoch_key) };
+        let cache = self.cache()?;
+        let name = self.wrap_cache_key(&epoch_key, wrap_k, "vk")?;
+        if let Ok(Some(key)) =
+            cache.read(&name, |mut input| EpochVerifyingKey::read(&mut input).map_err(std::io::Error::other))
+        {
+            return Ok(key);
+        }
+        let (epoch_srs, srs) = (self.srs(shape.k)?, self.srs(wrap_k)?);
+        let key = self.timed("wrap verifying key", || {
+            EpochVerifyingKey::generate_wrap(srs.params(), epoch_srs.params(), &epoch_key)
+        })??;
+        cache.put(&name, |mut out| key.write(&mut out).map_err(std::io::Error::other))?;
+        Ok(key)
+    }
+
+    /// Runs a proof under a bar that follows its phases.
+    pub fn phased<T>(&self, what: &str, work: impl FnOnce(&mut dyn Watch) -> T) -> T {
+        let bar = progress::bar(self.out, PHASE_UNITS, what);
+        let mut follow = |phase: Phase| {
+            bar.set_position((phase.done() * PHASE_UNITS as f64) as u64);
+            ControlFlow::Continue(())
+        };
+        let result = work(&mut follow);
+        bar.finish_and_clear();
+        result
     }
 
     /// Runs long work under a bar that knows how long it took the last time.

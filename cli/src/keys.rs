@@ -8,7 +8,7 @@ use ledger::RunDescription;
 use srs::{Srs, SrsVerifier};
 
 use crate::home::Home;
-use crate::run::{epoch_shape, step_key};
+use crate::run::{EpochCircuit, step_key};
 
 /// The key of a run's steps, which its policy pins, with what verification needs of the reference string.
 pub struct StepKey {
@@ -27,10 +27,10 @@ pub trait Keys {
     /// Errors: a failed check `policy digest` or `step key`; there is no key.
     fn step(&self, run: &RunDescription) -> anyhow::Result<StepKey>;
 
-    /// The key of epochs of `n_steps`.
+    /// The key of the proofs that are anchored.
     ///
     /// Errors: there is no key.
-    fn epoch(&self, step: &StepKey, run: &RunDescription, n_steps: usize) -> anyhow::Result<Arc<EpochVerifyingKey>>;
+    fn epoch(&self, step: &StepKey, circuit: &EpochCircuit) -> anyhow::Result<Arc<EpochVerifyingKey>>;
 }
 
 impl Keys for Home<'_> {
@@ -39,8 +39,8 @@ impl Keys for Home<'_> {
         Ok(StepKey { key, srs: SrsVerifier::from(&srs), whole: Some(srs) })
     }
 
-    fn epoch(&self, step: &StepKey, run: &RunDescription, n_steps: usize) -> anyhow::Result<Arc<EpochVerifyingKey>> {
+    fn epoch(&self, step: &StepKey, circuit: &EpochCircuit) -> anyhow::Result<Arc<EpochVerifyingKey>> {
         let srs = step.whole.as_ref().ok_or_else(|| anyhow::anyhow!("the reference string is not on this machine"))?;
-        Ok(Arc::new(self.epoch_verifying_key((srs, &step.key), &epoch_shape(run, n_steps)?)?))
+        Ok(Arc::new(self.anchored_key((srs, &step.key), circuit)?))
     }
 }

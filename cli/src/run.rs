@@ -8,13 +8,16 @@ use circuits::convert::from_fr;
 use circuits::digest::policy_digest;
 use circuits::keys::StepVerifyingKey;
 use circuits::reference::PRODUCTS_START;
-use ledger::RunDescription;
+use ledger::{Digest, EpochIndex, FieldElement, RunDescription, Selector};
 use prover::session::{NOTE_EPOCH_K, NOTE_GENESIS_PRODUCTS, step_shape};
 use srs::Srs;
 use store::RunDir;
 
 use crate::home::Home;
 use crate::output::failed;
+
+/// k of the wrap, if not said otherwise.
+pub const WRAP_K: &str = "21";
 
 /// P1 and P2 of the state before step 0: 1 for a run without parent, else by the run's description.
 pub fn genesis_products(run: &RunDescription) -> anyhow::Result<(u64, u64)> {
@@ -37,6 +40,57 @@ pub fn epoch_shape(run: &RunDescription, n_steps: usize) -> anyhow::Result<Epoch
     let text = run.notes.get(NOTE_EPOCH_K).ok_or_else(|| anyhow!("run.json has no note {NOTE_EPOCH_K}"))?;
     let k = text.parse().with_context(|| format!("run.json, note {NOTE_EPOCH_K} = {text:?}"))?;
     Ok(EpochShape { n_steps, n_chunks: run.policy.n_chunks as usize, k })
+}
+
+/// A circuit whose proofs are anchored: the epoch's, or its wrap.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EpochCircuit {
+    /// Steps per epoch.
+    pub n_steps: usize,
+    /// Chunks per step.
+    pub n_chunks: usize,
+    /// log2 of the rows of the epoch circuit.
+    pub epoch_k: u32,
+    /// log2 of the rows of the wrap, if epochs are wrapped.
+    pub wrap_k: Option<u32>,
+}
+
+impl EpochCircuit {
+    /// Of epochs of `n_steps`.
+    pub fn new(run: &RunDescription, n_steps: usize, wrap_k: Option<u32>) -> anyhow::Result<Self> {
+        let EpochShape { n_steps, n_chunks, k } = epoch_shape(run, n_steps)?;
+        Ok(Self { n_steps, n_chunks, epoch_k: k, wrap_k })
+    }
+
+    /// Shape of the epoch circuit.
+    pub fn shape(&self) -> EpochShape {
+        EpochShape { n_steps: self.n_steps, n_chunks: self.n_chunks, k: self.epoch_k }
+    }
+
+    /// log2 of the rows of the circuit whose proof is anchored.
+    pub fn k(&self) -> u32 {
+        self.wrap_k.unwrap_or(self.epoch_k)
+    }
+}
+
+/// log2 of the rows of the wrap of a run's epochs, none if they are not wrapped; the first one decides, so none before it.
+pub fn wrap_k(dir: &RunDir) -> anyhow::Result<Option<u32>> {
+    if dir.n_epochs()? == 0 {
+        return Ok(None);
+    }
+    Ok(dir.epoch(EpochIndex(0))?.record().wrap_k)
+}
+
+/// Family of the circuits whose proofs are anchored: the first bytes of a hash of the step key's digest and, if epochs are
+/// wrapped, of the wrap's size.
+pub fn selector(step_key_digest: FieldElement, wrap_k: Option<u32>) -> Selector {
+    let mut bytes = match wrap_k {
+        None => b"cairn/selector/v1".to_vec(),
+        Some(k) => [&b"cairn/selector/wrap/v1"[..], &k.to_be_bytes()].concat(),
+    };
+    bytes.extend_from_slice(step_key_digest.as_bytes());
+    let Digest(hash) = Digest::of(&bytes);
+    Selector([hash[0], hash[1], hash[2], hash[3]])
 }
 
 /// Compares the digest of the run's policy with the description's.
@@ -70,4 +124,17 @@ pub fn step_key(home: &Home<'_>, run: &RunDescription) -> anyhow::Result<(Srs, S
     let (srs, key) = home.step_verifying_key(&step_shape(run)?)?;
     check_step_key(run, &key)?;
     Ok((srs, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrapped_runs_have_selectors_of_their_own() {
+        let digest = "0x153b3286475d3c83c51fb4bc98c471d29df51593179dc90068104571ebdf9b7c".parse().expect("a digest");
+        let plain = selector(digest, None);
+        assert_eq!(plain.to_string(), "0x684c87c8", "the demo's, as it is registered");
+        assert!(selector(digest, Some(21)) != plain && selector(digest, Some(22)) != selector(digest, Some(21)));
+    }
 }

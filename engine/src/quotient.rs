@@ -15,6 +15,7 @@ use halo2_proofs::{
 };
 use rayon::prelude::*;
 
+use crate::error::EngineError;
 use crate::key::PreparedKey;
 use crate::program::{Column, Symbol};
 
@@ -22,42 +23,48 @@ use crate::program::{Column, Symbol};
 const CHUNK: usize = 1 << 10;
 
 /// The pieces of h, lowest first, in natural order. `witness` gives the coefficients, in reversed order, of the columns
-/// that are not the key's.
+/// that are not the key's; `enter` is asked before each coset.
+///
+/// Errors: those of `enter`.
 pub(crate) fn pieces<'a>(
     key: &PreparedKey,
     pk: &ProvingKey<G1Affine>,
     witness: impl Fn(Column) -> &'a [Fr] + Sync,
     symbol: impl Fn(Symbol) -> Fr,
-) -> Vec<Vec<Fr>> {
+    mut enter: impl FnMut(usize) -> Result<(), EngineError>,
+) -> Result<Vec<Vec<Fr>>, EngineError> {
     let (domain, n) = (&key.domain, key.domain.n());
-    let on_cosets: Vec<Vec<Fr>> = (0..key.cosets.len())
-        .map(|c| {
-            let coset = &key.cosets[c];
-            let columns: HashMap<Column, Cow<'_, [Fr]>> = key
-                .numerator
-                .columns()
-                .into_par_iter()
-                .with_max_len(1)
-                .map(|column| {
-                    let values = if let Some(values) = key.cached(c, column) {
-                        Cow::Borrowed(values)
-                    } else if let Some(values) = key.own_values(pk, coset, column) {
-                        Cow::Owned(values)
-                    } else {
-                        let mut values = witness(column).to_vec();
-                        domain.to_values(coset, &mut values);
-                        Cow::Owned(values)
-                    };
-                    (column, values)
-                })
-                .collect();
-            let mut values = key.numerator.run(n, &symbol, |column| columns[&column].as_ref());
-            drop(columns);
+    let on_cosets = key
+        .shifts
+        .iter()
+        .enumerate()
+        .map(|(c, shift)| {
+            enter(c)?;
+            let coset = domain.coset(*shift);
+            let load = |column: &Column| {
+                let values = if let Some(values) = key.cached(c, *column) {
+                    Cow::Borrowed(values)
+                } else if let Some(values) = key.own_values(pk, &coset, *column) {
+                    Cow::Owned(values)
+                } else {
+                    let mut values = witness(*column).to_vec();
+                    domain.to_values(&coset, &mut values);
+                    Cow::Owned(values)
+                };
+                (*column, values)
+            };
+            let mut columns: HashMap<Column, Cow<'_, [Fr]>> = HashMap::new();
+            let mut values = vec![Fr::ZERO; n];
+            for part in &key.numerator {
+                columns.par_extend(part.loads.par_iter().with_max_len(1).map(load));
+                part.program.add_to(&mut values, &symbol, |column| columns[&column].as_ref());
+                columns.retain(|column, _| !part.drops.contains(column));
+            }
             domain.to_coefficients(&mut values);
-            values
+            Ok(values)
         })
-        .collect();
-    separate(key, &on_cosets)
+        .collect::<Result<Vec<Vec<Fr>>, EngineError>>()?;
+    Ok(separate(key, &on_cosets))
 }
 
 fn separate(key: &PreparedKey, on_cosets: &[Vec<Fr>]) -> Vec<Vec<Fr>> {
@@ -65,12 +72,12 @@ fn separate(key: &PreparedKey, on_cosets: &[Vec<Fr>]) -> Vec<Vec<Fr>> {
     let bits = key.domain.k();
     let d = on_cosets.len();
     let inverse = |x: Fr| Option::from(x.invert()).unwrap_or(Fr::ZERO);
-    let nodes: Vec<Fr> = key.cosets.iter().map(|coset| key.vanishing(coset) + Fr::ONE).collect();
-    let shifts: Vec<Fr> = key.cosets.iter().map(|coset| inverse(coset.shift())).collect();
+    let nodes: Vec<Fr> = key.shifts.iter().map(|shift| key.vanishing(shift) + Fr::ONE).collect();
+    let shifts: Vec<Fr> = key.shifts.iter().map(|shift| inverse(*shift)).collect();
     // weights[j][i]: what coset j contributes to piece i, the division by X^n − 1 included.
     let weights: Vec<Vec<Fr>> = (0..d)
         .map(|j| {
-            let factor = inverse(key.vanishing(&key.cosets[j]));
+            let factor = inverse(key.vanishing(&key.shifts[j]));
             lagrange(&nodes, j).into_iter().map(|c| c * factor).collect()
         })
         .collect();

@@ -9,6 +9,9 @@ use crate::instances::{ACCUMULATOR_LIMBS, EpochInstances, InstanceError, check_s
 /// Largest length of the file.
 pub const MAX_EPOCH_BYTES: usize = 8 << 20;
 
+/// Largest log2 of the rows of a circuit: the roots of unity of the scalar field end there.
+pub const MAX_WRAP_K: u32 = 28;
+
 /// Bytes or values that are not an epoch's record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -41,6 +44,14 @@ pub enum EpochError {
         epoch: EpochIndex,
         /// Its first step.
         first_step: StepIndex,
+    },
+    /// No circuit has that many rows.
+    #[error("epoch {epoch}: expected a wrap of k up to {MAX_WRAP_K}, got {got}")]
+    WrapK {
+        /// The epoch.
+        epoch: EpochIndex,
+        /// log2 of the rows.
+        got: u32,
     },
 }
 
@@ -75,6 +86,9 @@ pub struct EpochRecord {
     pub state_out: FieldElement,
     /// Format version.
     pub v: V1,
+    /// log2 of the rows of the circuit in which the epoch's proof is verified once more, if `proof` is that circuit's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrap_k: Option<u32>,
 }
 
 /// An epoch record that was checked in itself, with its canonical bytes.
@@ -132,6 +146,9 @@ impl EpochRecord {
         }
         if self.fresh && first_step != StepIndex(0) {
             return Err(EpochError::Fresh { epoch, first_step });
+        }
+        if let Some(got) = self.wrap_k.filter(|k| *k > MAX_WRAP_K) {
+            return Err(EpochError::WrapK { epoch, got });
         }
         Ok(())
     }

@@ -119,6 +119,11 @@ impl RunDir {
             .and_then(|()| Disagreement::check("first_step", starts_at, first))
             .and_then(|()| Disagreement::check("policy_digest", run.policy_digest, record.policy_digest))
             .and_then(|()| {
+                let shown = |wrap: Option<u32>| wrap.map_or_else(|| "none".to_owned(), |k| k.to_string());
+                let expected = before.map_or(record.wrap_k, |before| before.wrap_k);
+                Disagreement::check("wrap_k", shown(expected), shown(record.wrap_k))
+            })
+            .and_then(|()| {
                 let fresh = first == StepIndex(0) && run.parent.is_none();
                 Disagreement::check("fresh", fresh, record.fresh)
             })

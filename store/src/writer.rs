@@ -204,6 +204,28 @@ impl RunWriter {
     /// **Errors**: [`StoreError::Epoch`], [`StoreError::EpochDisagrees`], [`StoreError::EpochTree`], and nothing
     /// was written; [`StoreError::Io`] and then [`StoreError::Stale`] as in [`Self::append_step`].
     pub fn append_epoch(&mut self, instances: &EpochInstances, proof: &[u8]) -> Result<EpochRecord, StoreError> {
+        self.append(instances, proof, None)
+    }
+
+    /// The same for the proof of an epoch that was wrapped in a circuit of 2^`wrap_k` rows. All epochs of a run are wrapped alike,
+    /// or none is.
+    ///
+    /// **Errors**: as [`Self::append_epoch`].
+    pub fn append_wrapped_epoch(
+        &mut self,
+        instances: &EpochInstances,
+        proof: &[u8],
+        wrap_k: u32,
+    ) -> Result<EpochRecord, StoreError> {
+        self.append(instances, proof, Some(wrap_k))
+    }
+
+    fn append(
+        &mut self,
+        instances: &EpochInstances,
+        proof: &[u8],
+        wrap_k: Option<u32>,
+    ) -> Result<EpochRecord, StoreError> {
         self.check_usable()?;
         let epoch = EpochIndex(self.epochs.len() as u64);
         let path = self.dir.file(RunFile::EpochRecord(epoch));
@@ -222,6 +244,7 @@ impl RunWriter {
             state_in,
             state_out,
             v: V1,
+            wrap_k,
         };
         let in_tree = |source| StoreError::EpochTree { path: path.clone(), source };
         let tree = self.log.tree();

@@ -8,12 +8,14 @@
 //! | [`cairn`] | our own parts: steps, verification, epoch, log |
 //! | [`gas`] | the generated verifier beside another generator's, and a whole anchor |
 //! | [`ezkl`] | the same Adam update with EZKL |
+//! | [`wrap`] | an epoch anchored as it is and wrapped |
 //! | [`table`] | what is printed |
 
 mod cairn;
 mod ezkl;
 mod gas;
 mod table;
+mod wrap;
 
 use std::{fs, path::PathBuf};
 
@@ -59,6 +61,8 @@ enum Part {
     Engine,
     /// Gas and size of generated verifiers beside those of snark-verifier's EVM loader, and of a whole anchor.
     Gas,
+    /// The same epoch anchored as it is and wrapped; only if named, because both are proved.
+    Wrap,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -97,6 +101,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
             }
             if wanted(Part::Epoch) {
                 figures.insert("epoch".to_owned(), cairn::epoch(&tools)?);
+            }
+            if bench.parts.contains(&Part::Wrap) {
+                figures.insert("wrap".to_owned(), wrap::epoch(&tools)?);
             }
             None
         }

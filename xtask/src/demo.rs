@@ -38,13 +38,18 @@ const STEPS: u64 = 8;
 const EPOCH: u64 = 4;
 
 /// Anvil on a free port; stopped when dropped.
-struct Anvil {
+pub struct Anvil {
     child: Child,
-    rpc: String,
+    /// Its address.
+    pub rpc: String,
 }
 
 impl Anvil {
-    fn start(tools: &Tools) -> anyhow::Result<Self> {
+    /// Starts one; installs the tools if needed.
+    ///
+    /// # Errors
+    /// If it does not listen within 30 s.
+    pub fn start(tools: &Tools) -> anyhow::Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut child = tools
             .command("anvil")?
@@ -77,9 +82,11 @@ impl Drop for Anvil {
 }
 
 /// The built binary, with its cache.
-struct Cairn {
-    path: PathBuf,
-    home: PathBuf,
+pub struct Cairn {
+    /// Where [`build`] put it.
+    pub path: PathBuf,
+    /// Reference strings, keys and secrets.
+    pub home: PathBuf,
 }
 
 impl Cairn {
@@ -101,7 +108,11 @@ impl Cairn {
         Ok((output.status.success(), value))
     }
 
-    fn must(&self, args: &[&str]) -> anyhow::Result<Value> {
+    /// The JSON answer of a command.
+    ///
+    /// # Errors
+    /// If the command fails.
+    pub fn must(&self, args: &[&str]) -> anyhow::Result<Value> {
         let (ok, value) = self.run(args)?;
         ensure!(ok, "cairn {} failed", args.join(" "));
         Ok(value)
@@ -131,7 +142,11 @@ fn salt(file: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn text<'v>(value: &'v Value, key: &str) -> anyhow::Result<&'v str> {
+/// A text field of an answer.
+///
+/// # Errors
+/// If it is not there.
+pub fn text<'v>(value: &'v Value, key: &str) -> anyhow::Result<&'v str> {
     value[key].as_str().with_context(|| format!("no {key} in the answer"))
 }
 
@@ -398,7 +413,11 @@ fn check_epoch_key(repo: &Path, aggregated: &Value) -> anyhow::Result<()> {
     }
 }
 
-fn path_text(path: &Path) -> anyhow::Result<&str> {
+/// A path as an argument.
+///
+/// # Errors
+/// If it is not UTF-8.
+pub fn path_text(path: &Path) -> anyhow::Result<&str> {
     path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
 }
 

@@ -7,3 +7,4 @@ mod poseidon;
 mod shplonk;
 mod statement;
 mod support;
+mod wrap;

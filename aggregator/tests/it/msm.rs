@@ -19,7 +19,7 @@ use halo2_proofs::{
     dev::{MockProver, VerifyFailure},
     halo2curves::{
         bn256::{Fq, Fr, G1, G1Affine},
-        ff::Field,
+        ff::{Field, PrimeField},
         group::{Curve, Group, prime::PrimeCurveAffine},
     },
 };
@@ -332,4 +332,22 @@ fn coordinate_encoded_above_the_modulus_is_refused() {
         assert!(circuit(shift, true), "{shift:?}");
     }
     assert!(!bool::from(point.is_identity()));
+}
+
+#[test]
+fn odd_multiples_are_the_groups() {
+    let base = points(1)[0];
+    for low in [0, 1, 2, u128::MAX >> 1, 0x5555_5555_5555_5555_5555_5555_5555_5555] {
+        let found = refusals(16, |ctx, range| {
+            let fp = FpChip::<Fr>::new(range, BITS, LIMBS);
+            let point = load(ctx, &BaseFieldEccChip::new(&fp), base);
+            let bits: Vec<_> = (0..127).map(|j| ctx.load_witness(Fr::from((low >> j & 1) as u64))).collect();
+            let curve = CurveChip::new(FqChip::new(range));
+            let multiple = curve.odd_multiple(ctx, &point, &bits);
+            let multiple = curve.settle(ctx, &multiple);
+            let factor = Fr::from_u128(low) * Fr::from(2) + Fr::ONE;
+            assert_eq!(multiple.value(), (base * factor).to_affine(), "2·{low} + 1");
+        });
+        assert_eq!(found, [], "2·{low} + 1");
+    }
 }

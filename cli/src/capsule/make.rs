@@ -21,6 +21,7 @@ use crate::cmd::verifier;
 use crate::home::Home;
 use crate::keys::Keys;
 use crate::output::failed;
+use crate::run::{EpochCircuit, wrap_k};
 
 /// A capsule that was written.
 #[derive(Serialize)]
@@ -71,14 +72,16 @@ pub async fn make(
     for (name, text) in SOURCES {
         put(format!("{}/{name}", contents::SOURCES), text.into());
     }
+    let wrap_k = wrap_k(dir)?;
     let mut epochs = Vec::new();
     for (size, code) in &proof.verifier_codes {
         let n_steps = steps_of(*size);
-        let key = home.epoch(&step, run, n_steps as usize)?;
+        let circuit = EpochCircuit::new(run, n_steps as usize, wrap_k)?;
+        let key = home.epoch(&step, &circuit)?;
         let mut bytes = Vec::new();
         key.write(&mut bytes)?;
         put(contents::epoch_key(n_steps), bytes);
-        put(contents::verifier_source(n_steps), verifier::source(&step.srs, &key, n_steps)?.solidity.into());
+        put(contents::verifier_source(n_steps), verifier::source(&step.srs, &key, &circuit)?.solidity.into());
         put(contents::verifier_code(n_steps), code.clone());
         let verifier = anchored.verifiers.get(size).context("a verifier that was proved")?.address;
         epochs.push(EpochKind { key: from_fr(&key.digest()), log_steps: *size, verifier });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aggregator::EpochVerifyingKey;
+use aggregator::{EpochShape, EpochVerifyingKey};
 use anyhow::{Context, ensure};
 use chain::{Anchored, AnchoredProof, StateProof};
 use circuits::convert::from_fr;
@@ -22,7 +22,7 @@ use crate::cmd::verifier;
 use crate::cmd::verify::{Scope, check_head, check_parent, check_registration};
 use crate::keys::{Keys, StepKey};
 use crate::output::failed;
-use crate::run::{check_policy, check_step_key, epoch_shape};
+use crate::run::{EpochCircuit, check_policy, check_step_key, wrap_k};
 
 /// Longest code of a contract that the chain accepts (EIP-170).
 const MAX_CODE_BYTES: u64 = 24_576;
@@ -156,10 +156,12 @@ impl Capsule {
             }
         }
         let step = self.step(run)?;
+        let wrap_k = wrap_k(&self.run()?)?;
         for epoch in &self.contents.epochs {
             let n_steps = steps_of(epoch.log_steps);
-            let key = self.epoch(&step, run, n_steps as usize)?;
-            self.check_verifier(&step, &key, n_steps, solc)
+            let circuit = EpochCircuit::new(run, n_steps as usize, wrap_k)?;
+            let key = self.epoch(&step, &circuit)?;
+            self.check_verifier(&step, &key, &circuit, solc)
                 .map_err(|error| failed("verifier code", format!("epochs of {n_steps} steps: {error:#}")))?;
         }
         Ok(self.contents.epochs.len())
@@ -169,10 +171,11 @@ impl Capsule {
         &self,
         step: &StepKey,
         key: &EpochVerifyingKey,
-        n_steps: u64,
+        circuit: &EpochCircuit,
         solc: Option<&Path>,
     ) -> anyhow::Result<()> {
-        let source = verifier::source(&step.srs, key, n_steps)?;
+        let n_steps = circuit.n_steps as u64;
+        let source = verifier::source(&step.srs, key, circuit)?;
         let path = contents::verifier_source(n_steps);
         let got = self.archive.read(&path, MAX_SOURCE_BYTES)?;
         ensure!(got == source.solidity.as_bytes(), "{path} is not what the key gives");
@@ -223,7 +226,8 @@ impl Keys for Capsule {
         Ok(step)
     }
 
-    fn epoch(&self, _: &StepKey, run: &RunDescription, n_steps: usize) -> anyhow::Result<Arc<EpochVerifyingKey>> {
+    fn epoch(&self, _: &StepKey, circuit: &EpochCircuit) -> anyhow::Result<Arc<EpochVerifyingKey>> {
+        let n_steps = circuit.n_steps;
         let mut known = self.epoch_keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = known.get(&n_steps) {
             return Ok(Arc::clone(key));
@@ -233,7 +237,7 @@ impl Keys for Capsule {
             let kind = self.contents.epochs.iter().find(is_it).context("the capsule has no key of this size")?;
             let bytes = self.archive.read(&contents::epoch_key(n_steps as u64), MAX_KEY_BYTES)?;
             let key = EpochVerifyingKey::read(&mut &bytes[..])?;
-            let (expected, got) = (epoch_shape(run, n_steps)?, key.shape());
+            let (expected, got) = (EpochShape { k: circuit.k(), ..circuit.shape() }, key.shape());
             ensure!(expected == *got, "expected the shape {expected:?}, got {got:?}");
             let got = from_fr(&key.digest());
             ensure!(got == kind.key, "expected {}, got {got}", kind.key);
@@ -277,7 +281,7 @@ impl Evidence<'_> {
                 return Err(failed("state proof", detail));
             }
         }
-        check_registration(run, &anchored.run).map_err(|error| failed("registration on chain", error))?;
+        check_registration(run, log, &anchored.run).map_err(|error| failed("registration on chain", error))?;
         if let Some(parent) = run.parent {
             let head = anchored.parent.as_ref();
             check_parent(run, parent, head).map_err(|error| failed("parent on chain", error))?;

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use ledger::{Address, RunDescription};
+use ledger::{Address, RunDescription, Selector};
 use store::RunWriter;
 
 use crate::cmd::{Global, aggregate::open_writer, block_on, deploy::SignerArgs};
 use crate::output::Output;
-use crate::run::open;
+use crate::run::{open, selector};
 
 mod plan;
 mod send;
@@ -66,6 +66,13 @@ pub struct Anchor {
 struct OpenRun {
     log: RunWriter,
     run: RunDescription,
+}
+
+impl OpenRun {
+    /// Family of the circuits of its epochs' proofs.
+    fn selector(&self) -> Selector {
+        selector(self.run.policy.step_key_digest, self.log.epochs().first().and_then(|epoch| epoch.wrap_k))
+    }
 }
 
 impl Anchor {

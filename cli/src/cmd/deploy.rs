@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use chain::{DelaySecs, Deployed, DeployedVerifier, Deployment, InitCode, LogSteps, Signer, VerifierAddition, Writer};
 use clap::Args;
-use ledger::{Address, Digest, FieldElement, Salt, Selector};
+use ledger::{Address, Digest, Salt, Selector};
 use serde::Serialize;
 
 use crate::cmd::{Global, block_on, verifier};
 use crate::output::Output;
 use crate::rpc;
-use crate::run::open;
+use crate::run::{EpochCircuit, open, selector, wrap_k};
 
 mod check;
 mod recompile;
@@ -130,14 +130,6 @@ struct Report {
     record: Option<PathBuf>,
 }
 
-/// Circuit family of a step key: the first bytes of a hash of its digest.
-pub fn selector(step_key_digest: FieldElement) -> Selector {
-    let mut bytes = b"cairn/selector/v1".to_vec();
-    bytes.extend_from_slice(step_key_digest.as_bytes());
-    let Digest(hash) = Digest::of(&bytes);
-    Selector([hash[0], hash[1], hash[2], hash[3]])
-}
-
 impl Deploy {
     /// Runs the command.
     pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
@@ -146,7 +138,10 @@ impl Deploy {
             None => Vec::new(),
         };
         let family = match &self.dir {
-            Some(dir) => Some(selector(open(dir)?.run().description().policy.step_key_digest)),
+            Some(dir) => {
+                let dir = open(dir)?;
+                Some(selector(dir.run().description().policy.step_key_digest, wrap_k(&dir)?))
+            }
             None => None,
         };
         if self.check {
@@ -192,7 +187,8 @@ impl Deploy {
         sizes.dedup();
         let mut codes = Vec::new();
         for n_steps in sizes {
-            let source = verifier::generate(&home, run, n_steps as usize)?;
+            let circuit = EpochCircuit::new(run, n_steps as usize, wrap_k(&dir)?)?;
+            let source = verifier::generate(&home, run, &circuit)?;
             if let Some(sources) = &self.sources {
                 std::fs::create_dir_all(sources)?;
                 std::fs::write(sources.join(format!("EpochVerifier{n_steps}.sol")), &source.solidity)?;

@@ -6,11 +6,10 @@ use clap::Args;
 use ledger::{Address, FieldElement, RunId, Selector};
 use serde::Serialize;
 
-use crate::cmd::deploy::selector;
 use crate::cmd::gate::{Facts, last_state};
 use crate::cmd::{Global, block_on};
 use crate::output::{NOT_PROVED, Output};
-use crate::run::open;
+use crate::run::{open, selector, wrap_k};
 
 /// Show where a run stands: steps, epochs, anchors and, with --rpc, what the chain says of it. Checks nothing; see
 /// `cairn verify` and `cairn gate`.
@@ -67,7 +66,7 @@ impl Status {
             run: run.run.to_string(),
             chain_id: run.identity.chain_id.0,
             contract: contract.to_string(),
-            selector: selector(run.policy.step_key_digest),
+            selector: selector(run.policy.step_key_digest, wrap_k(&dir)?),
             policy: run.policy_digest,
             state: last_state(&dir)?,
             facts,

@@ -13,7 +13,7 @@ use crate::cmd::Global;
 use crate::home::Home;
 use crate::keys::Keys;
 use crate::output::Output;
-use crate::run::open;
+use crate::run::{EpochCircuit, open, wrap_k};
 
 /// Generate the Solidity verifier of a run's epochs and, with --solc, its bytecode.
 #[derive(Args)]
@@ -25,6 +25,9 @@ pub struct Verifier {
     /// Steps per epoch; the run's if not given.
     #[arg(long)]
     epoch_size: Option<usize>,
+    /// The verifier of epochs that are wrapped in a circuit of 2^K rows; as the run's epochs are if not given.
+    #[arg(long, value_name = "K")]
+    wrap: Option<u32>,
     /// Where the source goes.
     #[arg(long)]
     out: PathBuf,
@@ -49,17 +52,24 @@ pub fn encoder(key: &EpochVerifyingKey) -> anyhow::Result<Encoder> {
     Ok(Encoder::new(key.inner(), key.n_instances(), ACCUMULATOR)?)
 }
 
-/// Generates the verifier of a run's epochs of `n_steps`.
-pub fn generate(home: &Home<'_>, run: &ledger::RunDescription, n_steps: usize) -> anyhow::Result<VerifierSource> {
+/// Generates the verifier of a run's epochs.
+pub fn generate(
+    home: &Home<'_>,
+    run: &ledger::RunDescription,
+    circuit: &EpochCircuit,
+) -> anyhow::Result<VerifierSource> {
     let step = home.step(run)?;
-    let epoch_key = home.epoch(&step, run, n_steps)?;
+    let epoch_key = home.epoch(&step, circuit)?;
     // The epoch's reference string is the step's in another size.
-    source(&step.srs, &epoch_key, n_steps as u64)
+    source(&step.srs, &epoch_key, circuit)
 }
 
-/// The verifier of epochs of `n_steps` that a key and a reference string give.
-pub fn source(srs: &SrsVerifier, key: &EpochVerifyingKey, n_steps: u64) -> anyhow::Result<VerifierSource> {
-    let command = format!("cairn verifier --epoch-size {n_steps}");
+/// The verifier of the epochs of a circuit that its key and a reference string give.
+pub fn source(srs: &SrsVerifier, key: &EpochVerifyingKey, circuit: &EpochCircuit) -> anyhow::Result<VerifierSource> {
+    let mut command = format!("cairn verifier --epoch-size {}", circuit.n_steps);
+    if let Some(k) = circuit.wrap_k {
+        command += &format!(" --wrap {k}");
+    }
     let options = Options {
         contract: "EpochVerifier",
         n_instances: key.n_instances(),
@@ -82,7 +92,8 @@ impl Verifier {
         let dir = open(&self.dir)?;
         let run = dir.run().description();
         let n_steps = self.epoch_size.unwrap_or(run.epoch_len.steps() as usize);
-        let source = generate(&home, run, n_steps)?;
+        let wrap_k = self.wrap.map_or_else(|| wrap_k(&dir), |k| Ok(Some(k)))?;
+        let source = generate(&home, run, &EpochCircuit::new(run, n_steps, wrap_k)?)?;
         std::fs::write(&self.out, &source.solidity).with_context(|| format!("write {}", self.out.display()))?;
         let (mut verifier_bytes, mut bytecode) = (None, None);
         if let Some(solc) = &self.solc {

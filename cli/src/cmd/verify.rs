@@ -24,7 +24,7 @@ use crate::keys::{Keys, StepKey};
 use crate::output::{Check, Failure, NOT_PROVED, Output, failed};
 use crate::progress;
 use crate::rpc;
-use crate::run::{genesis_products, open};
+use crate::run::{EpochCircuit, genesis_products, open};
 
 /// Check a run as a stranger would: nothing but its directory, and with --rpc the chain, is believed.
 #[derive(Args)]
@@ -371,7 +371,9 @@ fn epochs(
         let (params, key) = match known.entry(n_steps) {
             Entry::Occupied(found) => found.into_mut(),
             Entry::Vacant(empty) => {
-                let key = keys.epoch(step, run, n_steps as usize)?;
+                // All epochs of a log are wrapped alike.
+                let circuit = EpochCircuit::new(run, n_steps as usize, epoch.wrap_k)?;
+                let key = keys.epoch(step, &circuit)?;
                 empty.insert((step.srs.params(SrsSize::new(key.shape().k)?), key))
             }
         };

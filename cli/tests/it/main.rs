@@ -26,3 +26,4 @@ mod rpc;
 mod service;
 mod support;
 mod tampering;
+mod wrap;

@@ -227,3 +227,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn wrap_of_an_epoch_is_named_or_left_out() {
+    let wrapped = EpochRecord { wrap_k: Some(22), ..support::epoch() }.seal().unwrap();
+    assert_sorted(wrapped.bytes());
+    assert_eq!(parse("epoch", wrapped.bytes()), Ok(wrapped.bytes().to_vec()));
+    let text = String::from_utf8(wrapped.bytes().to_vec()).unwrap();
+    let null = text.replace("\"wrap_k\":22", "\"wrap_k\":null");
+    assert_ne!(null, text);
+    let error = parse("epoch", null.as_bytes()).unwrap_err();
+    assert!(error.contains("Spelling"), "{error}");
+}

@@ -155,6 +155,9 @@ fn epochs_that_are_wrong_in_themselves_are_refused() {
     assert_eq!(misaligned, Err(EpochError::Misaligned { epoch, first_step: StepIndex(2), n_steps: 4 }));
     let fresh = seal(|record| record.first_step = StepIndex(4));
     assert_eq!(fresh, Err(EpochError::Fresh { epoch, first_step: StepIndex(4) }));
+    assert_eq!(seal(|record| record.wrap_k = Some(28)), Ok(()));
+    let wrap = seal(|record| record.wrap_k = Some(29));
+    assert_eq!(wrap, Err(EpochError::WrapK { epoch, got: 29 }));
 }
 
 #[test]

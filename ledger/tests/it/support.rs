@@ -116,6 +116,7 @@ pub fn epoch() -> EpochRecord {
         state_in: element("in"),
         state_out: element("out"),
         v: V1,
+        wrap_k: None,
     }
 }
 

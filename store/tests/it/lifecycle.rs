@@ -179,6 +179,10 @@ fn an_epoch_that_disagrees_with_the_log_is_refused() {
     let error = writer.append_epoch(&three, b"proof").unwrap_err();
     assert!(matches!(error, StoreError::Epoch { source: EpochError::Steps { .. }, .. }), "{error:?}");
 
+    let error = writer.append_wrapped_epoch(&good, b"proof", 22).unwrap_err();
+    let wrap = |source: &store::Disagreement| source.to_string() == "wrap_k: expected none, got 22";
+    assert!(matches!(&error, StoreError::EpochDisagrees { source, .. } if wrap(source)), "{error:?}");
+
     assert_eq!(writer.epochs().len(), 2);
     let record = writer.append_epoch(&good, b"proof").unwrap();
     assert_eq!(record.root_after, writer.log().root());

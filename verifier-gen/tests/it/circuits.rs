@@ -142,7 +142,7 @@ impl Case {
 
 /// All circuits.
 pub fn all() -> Vec<Case> {
-    vec![plonk(), lookup(), phases(), accumulator(), base()]
+    vec![plonk(), lookup(), phases(), accumulator(), base(), one_column()]
 }
 
 /// One gate, copy constraints, the instance in a gate and in the permutation.
@@ -515,8 +515,21 @@ impl Circuit<Fr> for Public {
 
 /// A halo2-base circuit as the epoch circuit is one: several advice columns, a range lookup, an accumulator first.
 pub fn base() -> Case {
-    Case::new("Base", 9, Accumulator::Limbs { first: 0 }, |params| {
-        let k = 9;
+    halo2_base("Base", 9, 1, 200)
+}
+
+/// The cheapest verifier of an epoch of four steps that halo2-base allows: as many instances, and all in one column, which looks
+/// up its own cells.
+pub fn one_column() -> Case {
+    let case = halo2_base("OneColumn", 11, 10, 4);
+    assert_eq!((case.vk.cs().num_advice_columns(), case.instances.len()), (1, 22));
+    case
+}
+
+/// An accumulator in range-checked limbs, and `n_words` more instances with `n_products` multiplications before each.
+fn halo2_base(name: &'static str, k: u32, n_words: usize, n_products: usize) -> Case {
+    Case::new(name, k, Accumulator::Limbs { first: 0 }, |params| {
+        let k = k as usize;
         let fill = |stage| {
             let mut builder =
                 BaseCircuitBuilder::<Fr>::from_stage(stage).use_k(k).use_lookup_bits(k - 1).use_instance_columns(1);
@@ -532,8 +545,11 @@ pub fn base() -> Case {
             for limb in &public {
                 range.range_check(ctx, *limb, 88);
             }
-            let product = (0..200).fold(public[0], |acc, _| range.gate().mul(ctx, acc, public[1]));
-            public.push(product);
+            let mut product = public[0];
+            for _ in 0..n_words {
+                product = (0..n_products).fold(product, |acc, _| range.gate().mul(ctx, acc, public[1]));
+                public.push(product);
+            }
             let instances = public.iter().map(|cell| *cell.value()).collect::<Vec<_>>();
             builder.assigned_instances[0] = public;
             (builder, instances)

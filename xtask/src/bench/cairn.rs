@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::table::{bytes, least, line, number, seconds};
 use crate::{
     cargo::{build, measure},
+    demo,
     tools::Tools,
 };
 
@@ -84,16 +85,25 @@ pub fn engine(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Val
 
 /// Both provers' figures and their ratios. Their keys must be equal, and so must the advice commitments of equal witnesses.
 fn side_by_side(run: impl Fn(&str) -> anyhow::Result<Value>) -> anyhow::Result<[Value; 2]> {
-    let figures = |prover| -> anyhow::Result<(f64, f64, Value)> {
+    let figures = |prover| -> anyhow::Result<(f64, f64, f64, Value)> {
         let row = run(prover)?;
         let (key, time, cpu) = (number(&row, "key_ms")?, least(&row, "prove_ms")?, least(&row, "cpu_s")?);
         let memory = number(&row, "peak_rss_bytes")?;
-        let text = format!("{:.2} s, {cpu:.2} CPU-s, key {:.2} s, peak {}", time / 1e3, key / 1e3, bytes(memory));
-        line(prover, &text, None);
-        Ok((key, time, row))
+        let key_memory = number(&row, "key_peak_rss_bytes")?;
+        let (proof, key_text) = (bytes(memory), format!("{:.2} s, peak {}", key / 1e3, bytes(key_memory)));
+        line(prover, &format!("{:.2} s, {cpu:.2} CPU-s, peak {proof}; key {key_text}", time / 1e3), None);
+        Ok((key, time, memory, row))
     };
-    let (library_key_ms, library_ms, library) = figures("library")?;
-    let (engine_key_ms, engine_ms, engine) = figures("engine")?;
+    let (library_key_ms, library_ms, library_memory, library) = figures("library")?;
+    let (engine_key_ms, engine_ms, engine_memory, engine) = figures("engine")?;
+    for phase in engine["phases"].as_array().into_iter().flatten() {
+        let (ms, memory) = (number(phase, "ms")?, number(phase, "peak_rss_bytes")?);
+        line(
+            &format!("  {}", demo::text(phase, "phase")?),
+            &format!("{:.2} s, peak {}", ms / 1e3, bytes(memory)),
+            None,
+        );
+    }
     if library["key_digest"].as_str().is_none() {
         bail!("key_digest: none given");
     }
@@ -103,6 +113,8 @@ fn side_by_side(run: impl Fn(&str) -> anyhow::Result<Value>) -> anyhow::Result<[
             bail!("{field}: the library's is {}, the engine's {}", library[field], engine[field]);
         }
     }
+    let ratio = engine_memory / library_memory;
+    line("memory", &format!("{ratio:.2}"), Some(("≤ 1", ratio <= 1.0)));
     for (what, ratio) in [("times as fast", library_ms / engine_ms), ("keys", library_key_ms / engine_key_ms)] {
         line(what, &format!("{ratio:.2}"), Some(("≥ 3", ratio >= 3.0)));
     }

@@ -1,6 +1,6 @@
 //! What a verification costs on chain.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -31,5 +31,30 @@ pub fn verifiers(tools: &Tools) -> anyhow::Result<Value> {
         let gas = figure.parse::<u64>().ok().filter(|_| name.ends_with("transaction"));
         line(name, figure, gas.map(|gas| ("≤ 450,000", gas <= 450_000)));
     }
-    Ok(json!({ "verifiers": tables, "anchor": anchor }))
+    println!("== where the gas of an anchor goes");
+    let program = build(tools, "chain", &["--example", "anchor_gas"], "anchor_gas")?;
+    let parts = measure(&program, &[])?;
+    print_parts(&parts)?;
+    Ok(json!({ "verifiers": tables, "anchor": anchor, "anchor_parts": parts }))
+}
+
+/// The parts of each epoch's transaction side by side, those of the verifier first.
+fn print_parts(epochs: &Value) -> anyhow::Result<()> {
+    let epochs = epochs.as_array().context("the parts are no list")?;
+    let row = |what: &str, pick: &dyn Fn(&Value) -> Option<u64>| {
+        let figures: Vec<String> = epochs.iter().map(|epoch| pick(epoch).unwrap_or_default().to_string()).collect();
+        line(what, &figures.join("  "), None);
+    };
+    for name in ["gas", "base", "calldata", "calldata_bytes"] {
+        row(name, &|epoch| epoch[name].as_u64());
+    }
+    for code in ["verifier", "anchor"] {
+        let names: BTreeSet<&String> =
+            epochs.iter().filter_map(|epoch| epoch[code].as_object()).flat_map(|o| o.keys()).collect();
+        row(code, &|epoch| Some(epoch[code].as_object()?.values().filter_map(Value::as_u64).sum()));
+        for name in names {
+            row(&format!("– {name}"), &|epoch| epoch[code][name].as_u64());
+        }
+    }
+    Ok(())
 }

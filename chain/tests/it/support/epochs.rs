@@ -53,6 +53,7 @@ impl LocalLog {
             state_in: self.state,
             state_out,
             v: V1,
+            wrap_k: None,
         };
         self.state = state_out;
         self.epochs += 1;

@@ -40,7 +40,7 @@ pub fn print(anchor: &Anchor, runs: &[OpenRun], global: &Global, out: &Output) -
     }
     let estimates = estimates.into_iter().chain(std::iter::repeat_with(|| None));
     let plan = |((run, epochs), estimate): ((&OpenRun, Vec<EpochSubmission>), Option<Estimate>)| {
-        let mut plan = DryRun::of(&run.run);
+        let mut plan = DryRun::of(&run.run, run.selector());
         plan.gas_of_rest = estimate.as_ref().map(|estimate| estimate.rest);
         for (index, epoch) in (0u64..).zip(epochs) {
             plan.submissions.push(Submission {

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::OpenRun;
 use super::submissions::Submissions;
-use crate::cmd::deploy::selector;
 use crate::output::{Output, failed};
 
 /// What was done for one run.
@@ -210,10 +209,11 @@ fn note(lists: &mut [&mut Vec<String>], tx: TxHash) {
 }
 
 fn registration(run: &OpenRun) -> Registration {
+    let selector = run.selector();
     let run = &run.run;
     Registration {
         salt: run.identity.salt,
-        selector: selector(run.policy.step_key_digest),
+        selector,
         genesis_state: run.genesis_state,
         policy_digest: run.policy_digest,
         parent: run.parent,

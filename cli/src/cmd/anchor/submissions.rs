@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use aggregator::EpochShape;
 use anyhow::Context;
 use chain::EpochSubmission;
 use circuits::convert::to_fr;
@@ -19,10 +18,10 @@ use srs::Srs;
 use store::RunWriter;
 use verifier_gen::Encoder;
 
-use crate::cmd::{deploy::selector, verifier};
+use crate::cmd::verifier;
 use crate::home::Home;
 use crate::output::failed;
-use crate::run::{epoch_shape, step_key};
+use crate::run::{EpochCircuit, step_key};
 
 /// What would be sent for one epoch: the arguments of `RunAnchor.anchor`.
 #[derive(Serialize, Deserialize)]
@@ -68,8 +67,8 @@ enum Plans {
 /// Longest accepted file of submissions, bytes.
 const MAX_SUBMISSIONS_BYTES: u64 = 256 << 20;
 
-/// Step key and shape of the epoch's circuit, by which its verifying key is known.
-type EncoderKey = (FieldElement, usize, usize, u32);
+/// Step key and circuit, by which the verifying key of an epoch's proof is known.
+type EncoderKey = (FieldElement, EpochCircuit);
 
 /// Where submissions' proofs come from.
 enum Proofs<'a> {
@@ -89,14 +88,14 @@ pub struct Submissions<'a>(Proofs<'a>);
 
 impl DryRun {
     /// Of a run; its submissions and their gas are not there yet.
-    pub fn of(run: &RunDescription) -> Self {
+    pub fn of(run: &RunDescription, selector: Selector) -> Self {
         Self {
             run: run.run.to_string(),
             chain_id: run.identity.chain_id.0,
             contract: run.identity.contract,
             owner: run.identity.owner,
             salt: run.identity.salt.to_string(),
-            selector: selector(run.policy.step_key_digest),
+            selector,
             genesis_state: run.genesis_state,
             policy: run.policy_digest,
             submissions: Vec::new(),
@@ -174,17 +173,16 @@ fn encoder<'e>(
     run: &RunDescription,
     epoch: &EpochRecord,
 ) -> anyhow::Result<&'e Encoder> {
-    let shape = epoch_shape(run, epoch.n_steps() as usize)?;
-    let EpochShape { n_steps, n_chunks, k } = shape;
+    let circuit = EpochCircuit::new(run, epoch.n_steps() as usize, epoch.wrap_k)?;
     let digest = run.policy.step_key_digest;
-    Ok(match encoders.entry((digest, n_steps, n_chunks, k)) {
+    Ok(match encoders.entry((digest, circuit.clone())) {
         Entry::Occupied(found) => found.into_mut(),
         Entry::Vacant(empty) => {
             let (srs, key) = match keys.entry(digest) {
                 Entry::Occupied(found) => found.into_mut(),
                 Entry::Vacant(empty) => empty.insert(step_key(home, run)?),
             };
-            let key = home.epoch_verifying_key((srs, key), &shape)?;
+            let key = home.anchored_key((srs, key), &circuit)?;
             empty.insert(verifier::encoder(&key)?)
         }
     })

@@ -5,8 +5,8 @@ use ledger::{Address, MerkleTree, Root, RunDescription, RunId, TreeSize};
 use store::VerifiedLog;
 
 use super::Checks;
-use crate::cmd::deploy::selector;
 use crate::output::failed;
+use crate::run::selector;
 
 /// Where a run is anchored, and how much of it has to be.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ pub async fn compare(
     };
     checks.note("chain and contract", identity, |()| format!("chain {}, {contract}", client.chain()))?;
     let found = client.run(contract, run.run).await?.ok_or_else(|| "the contract does not know the run".to_owned());
-    let registered = found.and_then(|found| check_registration(run, &found).map(|()| found));
+    let registered = found.and_then(|found| check_registration(run, log, &found).map(|()| found));
     checks.note("registration on chain", registered, |r| format!("owner {}", r.owner))?;
     if let Some(parent) = run.parent {
         let head = client.head(contract, parent).await?;
@@ -92,8 +92,9 @@ pub async fn compare(
 }
 
 /// Compares what a run is registered with.
-pub fn check_registration(run: &RunDescription, found: &RunOnChain) -> Result<(), String> {
-    let expected = (selector(run.policy.step_key_digest), run.genesis_state, run.policy_digest, run.parent);
+pub fn check_registration(run: &RunDescription, log: &VerifiedLog, found: &RunOnChain) -> Result<(), String> {
+    let family = selector(run.policy.step_key_digest, log.epochs.first().and_then(|epoch| epoch.wrap_k));
+    let expected = (family, run.genesis_state, run.policy_digest, run.parent);
     let got = (found.selector, found.genesis_state, found.policy_digest, found.parent);
     if expected == got {
         Ok(())
