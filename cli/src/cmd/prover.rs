@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use prover::service::{self, Config, Hub, Token};
+use prover::queue::{self, Broker, BrokerAddress, Dispatcher, Redelivery, Told, WorkerConfig};
+use prover::service::{self, Config, Here, Hub, Provers, Token};
 use prover::session::Places;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -18,6 +20,8 @@ use crate::output::Output;
 pub enum Prover {
     /// Prove steps that trainers send over HTTP.
     Serve(Serve),
+    /// Prove chunks for a service on this or another machine.
+    Worker(Worker),
     /// Print the OpenAPI description of the service.
     Openapi,
 }
@@ -46,6 +50,45 @@ pub struct Serve {
     /// Largest k of a step circuit.
     #[arg(long, default_value_t = 20, value_name = "K")]
     max_step_k: u32,
+    /// Have workers prove instead of this process.
+    #[command(flatten)]
+    broker: Option<BrokerArgs>,
+    /// Seconds without a sign of life after which a worker's chunk is given to another.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", requires = "nats", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    redeliver_after: u32,
+}
+
+/// Where the queue is.
+#[derive(Args)]
+struct BrokerArgs {
+    /// A NATS server with JetStream, `nats://[user:password@]host:port` or `tls://…`.
+    #[arg(long, required = true, env = "CAIRN_NATS", hide_env_values = true, value_name = "URL")]
+    nats: String,
+    /// Credentials of a NATS user (`.creds`).
+    #[arg(long, requires = "nats", value_name = "FILE")]
+    nats_creds: Option<PathBuf>,
+}
+
+/// Take chunks from the queue of a prover service and prove them, one after the other, until SIGINT or SIGTERM.
+///
+/// A worker reads what it proves: weights, moments and gradients of its chunks. It does not need the service's home, only the
+/// same reference string.
+#[derive(Args)]
+#[command(after_help = "Example: cairn prover worker --nats tls://broker.example:4222 --nats-creds worker.creds")]
+pub struct Worker {
+    #[command(flatten)]
+    broker: BrokerArgs,
+    /// Name in the service's messages. Default: host and process.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Largest k of a step circuit.
+    #[arg(long, default_value_t = 20, value_name = "K")]
+    max_step_k: u32,
+}
+
+#[derive(Serialize)]
+struct Working {
+    name: String,
 }
 
 #[derive(Serialize)]
@@ -59,6 +102,7 @@ impl Prover {
     pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
         match self {
             Self::Serve(serve) => serve.run(global, out),
+            Self::Worker(worker) => worker.run(global, out),
             Self::Openapi => {
                 println!("{}", service::description()?);
                 Ok(())
@@ -84,8 +128,16 @@ impl Serve {
         if !self.listen.ip().is_loopback() {
             out.note(format!("{}: without TLS the token and the gradients can be read on the way", self.listen));
         }
-        let hub = Hub::load(config)?;
         block_on(async move {
+            let provers: Box<dyn Provers> = match self.broker {
+                None => Box::new(Here),
+                Some(broker) => {
+                    let redelivery = Redelivery::After(Duration::from_secs(self.redeliver_after.into()));
+                    let broker = Broker::connect(&broker.address(), redelivery).await?;
+                    Box::new(Dispatcher::new(broker, tokio::runtime::Handle::current()))
+                }
+            };
+            let hub = Hub::load(config, provers)?;
             let listener =
                 TcpListener::bind(self.listen).await.with_context(|| format!("listen at {}", self.listen))?;
             let listen = format!("http://{}", listener.local_addr()?);
@@ -98,6 +150,57 @@ impl Serve {
             out.note("stopped; what was accepted and not proved waits for the next start");
             Ok(())
         })
+    }
+}
+
+impl BrokerArgs {
+    fn address(self) -> BrokerAddress {
+        BrokerAddress { url: self.nats, credentials: self.nats_creds }
+    }
+}
+
+impl Worker {
+    fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
+        let home = global.home(out)?;
+        let name = self.name.unwrap_or_else(default_name);
+        let config = WorkerConfig {
+            srs: home.srs_cache(),
+            srs_label: home.label().clone(),
+            max_step_k: self.max_step_k,
+            name: name.clone(),
+        };
+        block_on(async move {
+            let broker = Broker::connect(&self.broker.address(), Redelivery::AsItIs).await?;
+            out.result(&Working { name }, |w| format!("worker {} waits for chunks", w.name))?;
+            let signal = stop_signal()?;
+            let (stopping, stop) = tokio::sync::watch::channel(false);
+            tokio::spawn(async move {
+                signal.await;
+                // Nobody listens any more if the work has ended.
+                let _ = stopping.send(true);
+            });
+            queue::work(&broker, config, stop, |told| say(out, &told)).await;
+            out.note("stopped; what it had taken is proved");
+            Ok(())
+        })
+    }
+}
+
+fn default_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "worker" } else { host.trim() };
+    format!("{host}-{}", std::process::id())
+}
+
+fn say(out: &Output, told: &Told) {
+    let place = |id: &prover::job::JobId| format!("run {}, step {}, chunk {}", id.run, id.step, id.chunk);
+    match told {
+        Told::Taken(id) => out.note(format!("{}: taken", place(id))),
+        Told::Proved { id, prove_ms } => out.note(format!("{}: proved in {prove_ms} ms", place(id))),
+        Told::GivenBack(id, error) => out.note(format!("{}: given back: {error}", place(id))),
+        Told::Unreadable(error) => out.note(format!("thrown away: {error}")),
+        Told::Trouble(error) => out.note(error),
+        _ => {}
     }
 }
 

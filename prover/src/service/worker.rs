@@ -1,4 +1,4 @@
-//! The one who proves: takes accepted steps in order, run after run, and puts them in the log.
+//! Takes accepted steps in order, run after run, has them proved, and puts them in the log.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,10 +8,12 @@ use circuits::reference::State;
 use ledger::{Root, RunId, StepIndex};
 
 use super::api::Event;
-use super::hub::{Hub, Keys, refuse};
+use super::hub::{Hub, refuse};
+use super::provers::{ProversError, Work};
 use super::refusal::Refusal;
 use super::run::{Run, Upload};
-use crate::session::{Session, step_shape};
+use crate::session::{Session, SessionError, step_shape};
+use crate::shelf::Keys;
 
 /// A run that is being proved; holds its lock while it has work.
 struct Bench {
@@ -84,11 +86,24 @@ fn one(hub: &Hub, run: &Arc<Run>, held: Option<Bench>) -> Result<Option<Bench>, 
     let mut on_chunk = |done, of| {
         let _ = run.events.send(Event::Proving { step: step.0, done, of });
     };
-    let proved = bench.session.prove(keys, &bench.state, &hyper, &gradient, &mut on_chunk).map_err(refuse)?;
+    let prover = bench.session.prover(keys).map_err(refuse)?;
+    let fail = |error| refuse(SessionError::from(error));
+    let prepared = prover.prepare(step, &bench.state, &hyper, &gradient).map_err(fail)?;
+    let draining = hub.draining();
+    let work =
+        Work { srs: &bench.keys.srs, key: &bench.keys.key, jobs: &prepared.jobs, draining, on_chunk: &mut on_chunk };
+    let proofs = match hub.provers.prove(work) {
+        Ok(proofs) => proofs,
+        // What was given away is asked for again at the next start.
+        Err(ProversError::Stopped) => return Ok(None),
+        Err(error) => return Err(Refusal::internal(error)),
+    };
+    let proved = prover.finish(prepared, proofs).map_err(fail)?;
     let next = proved.next.clone();
     let prove_ms = start.elapsed().as_millis() as u64;
     meta.prove_ms = Some(prove_ms);
     bench.session.append(proved, meta).map_err(refuse)?;
+    hub.provers.settled(run.description.run, step);
     bench.state = next;
     let root = bench.session.writer().log().root();
     catch_up(hub, run, bench.session.steps(), root)?;

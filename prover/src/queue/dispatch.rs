@@ -1,0 +1,150 @@
+//! The service's side: gives the chunks of a step away and takes only what it asked for.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use circuits::keys::StepVerifyingKey;
+use futures_util::{FutureExt, StreamExt};
+use halo2_proofs::{halo2curves::bn256::Bn256, poly::kzg::commitment::ParamsKZG};
+use ledger::{Digest, RunId, StepIndex};
+use tokio::runtime::Handle;
+
+use super::broker::{Answer, Broker, Notice};
+use super::error::QueueError;
+use crate::job::ChunkJob;
+use crate::service::{Provers, ProversError, Work};
+
+/// How often it looks whether its jobs are still in the queue and whether proofs came that it did not hear of.
+const LOOK: Duration = Duration::from_secs(2);
+/// After how long without a proof it says that it waits.
+const SAY: Duration = Duration::from_secs(60);
+/// Wrong proofs of one chunk after which it stops asking for a while.
+const REFUSALS: u32 = 8;
+
+/// Gives chunks to workers through a broker.
+pub struct Dispatcher {
+    broker: Broker,
+    runtime: Handle,
+    /// What the object store has of steps that are not in the log yet.
+    stored: Mutex<BTreeMap<(RunId, StepIndex), Vec<Digest>>>,
+}
+
+impl Dispatcher {
+    /// Gives chunks away through `broker`, whose connection lives in `runtime`.
+    pub fn new(broker: Broker, runtime: Handle) -> Self {
+        Self { broker, runtime, stored: Mutex::default() }
+    }
+
+    async fn collect(&self, work: Work<'_>) -> Result<Vec<Vec<u8>>, QueueError> {
+        let Work { srs, key, jobs, mut draining, on_chunk } = work;
+        let Some(first) = jobs.first() else { return Ok(Vec::new()) };
+        let key = key.verifying_key();
+        let packed: Vec<Packed> = jobs.iter().map(Packed::new).collect::<Result<_, _>>()?;
+        let digests = packed.iter().map(|p| p.notice.job).collect();
+        let place = (first.id.run, first.id.step);
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(place, digests);
+        let mut hints = self.broker.listen(place.0, place.1).await?;
+        let mut proofs: Vec<Option<Vec<u8>>> = vec![None; jobs.len()];
+        let mut refusals = vec![0; jobs.len()];
+        let mut last = Instant::now();
+        loop {
+            for (i, job) in jobs.iter().enumerate() {
+                if proofs[i].is_some() {
+                    continue;
+                }
+                if let Some(answer) = self.broker.answer(job.id).await? {
+                    last = Instant::now();
+                    match judge(job, &packed[i], &answer, srs.params(), &key) {
+                        Ok(()) => {
+                            proofs[i] = Some(answer.proof);
+                            on_chunk(proofs.iter().flatten().count(), jobs.len());
+                            continue;
+                        }
+                        Err(reason) => {
+                            refusals[i] += 1;
+                            self.refuse(job, &answer.worker, &reason, refusals[i]).await?;
+                        }
+                    }
+                }
+                // Nothing happens if it waits there already. It does not if whoever took it sent a wrong proof or none.
+                self.broker.offer(job.id, packed[i].notice, &packed[i].bytes).await?;
+            }
+            if proofs.iter().all(Option::is_some) {
+                return Ok(proofs.into_iter().flatten().collect());
+            }
+            if last.elapsed() >= SAY {
+                eprintln!("cairn: run {}, step {}: waits for workers", place.0, place.1);
+                last = Instant::now();
+            }
+            tokio::select! {
+                _ = draining.wait_for(|draining| *draining) => return Err(QueueError::Stopped),
+                hint = hints.next() => {
+                    if hint.is_none() {
+                        hints = self.broker.listen(place.0, place.1).await?;
+                    }
+                    // One look answers all that were heard by now.
+                    while hints.next().now_or_never().flatten().is_some() {}
+                }
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    async fn refuse(&self, job: &ChunkJob, worker: &str, reason: &str, refusals: u32) -> Result<(), QueueError> {
+        let (step, chunk) = (job.id.step, job.id.chunk);
+        eprintln!("cairn: run {}, step {step}, chunk {chunk}: proof of worker {worker} refused: {reason}", job.id.run);
+        self.broker.discard(job.id).await?;
+        if refusals < REFUSALS {
+            return Ok(());
+        }
+        let (worker, reason) = (worker.to_owned(), reason.to_owned());
+        Err(QueueError::Refused { step, chunk, refusals, worker, reason })
+    }
+}
+
+impl Provers for Dispatcher {
+    fn prove(&self, work: Work<'_>) -> Result<Vec<Vec<u8>>, ProversError> {
+        self.runtime.block_on(self.collect(work)).map_err(|error| match error {
+            QueueError::Stopped => ProversError::Stopped,
+            other => ProversError::Elsewhere(Box::new(other)),
+        })
+    }
+
+    fn settled(&self, run: RunId, step: StepIndex) {
+        let digests = self.stored.lock().unwrap_or_else(PoisonError::into_inner).remove(&(run, step));
+        let forgotten = self.runtime.block_on(self.broker.forget(run, step, &digests.unwrap_or_default()));
+        if let Err(error) = forgotten {
+            // The broker forgets by itself, later.
+            eprintln!("cairn: run {run}, step {step}: left at the broker: {error}");
+        }
+    }
+}
+
+/// A job as it is sent.
+struct Packed {
+    notice: Notice,
+    bytes: Vec<u8>,
+}
+
+impl Packed {
+    fn new(job: &ChunkJob) -> Result<Self, QueueError> {
+        let bytes = job.encode()?;
+        Ok(Self { notice: Notice { job: Digest::of(&bytes), bytes: bytes.len() as u64 }, bytes })
+    }
+}
+
+/// Whether an answer is a proof of the job.
+fn judge(
+    job: &ChunkJob,
+    packed: &Packed,
+    answer: &Answer,
+    params: &ParamsKZG<Bn256>,
+    key: &StepVerifyingKey,
+) -> Result<(), String> {
+    let expected = packed.notice.job.to_string();
+    if answer.job != expected {
+        return Err(format!("it is for job {}, expected {expected}", answer.job));
+    }
+    job.check(params, key, &answer.proof).map_err(|error| error.to_string())
+}
