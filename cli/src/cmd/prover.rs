@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use ledger::{ChunkIndex, RunId, StepIndex};
+use prover::job::JobId;
 use prover::queue::{self, Broker, BrokerAddress, Dispatcher, Redelivery, Told, WorkerConfig};
 use prover::service::{self, Config, Here, Hub, Provers, Token};
 use prover::session::Places;
@@ -179,7 +181,7 @@ impl Worker {
                 // Nobody listens any more if the work has ended.
                 let _ = stopping.send(true);
             });
-            queue::work(&broker, config, stop, |told| say(out, &told)).await;
+            queue::work(&broker, config, stop, |told| say(out, told)).await;
             out.note("stopped; what it had taken is proved");
             Ok(())
         })
@@ -192,15 +194,47 @@ fn default_name() -> String {
     format!("{host}-{}", std::process::id())
 }
 
-fn say(out: &Output, told: &Told) {
-    let place = |id: &prover::job::JobId| format!("run {}, step {}, chunk {}", id.run, id.step, id.chunk);
-    match told {
-        Told::Taken(id) => out.note(format!("{}: taken", place(id))),
-        Told::Proved { id, prove_ms } => out.note(format!("{}: proved in {prove_ms} ms", place(id))),
-        Told::GivenBack(id, error) => out.note(format!("{}: given back: {error}", place(id))),
-        Told::Unreadable(error) => out.note(format!("thrown away: {error}")),
-        Told::Trouble(error) => out.note(error),
-        _ => {}
+/// What happened to a chunk.
+#[derive(Serialize)]
+struct Chunk {
+    event: &'static str,
+    run: RunId,
+    step: StepIndex,
+    chunk: ChunkIndex,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prove_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Chunk {
+    fn new(event: &'static str, id: JobId) -> Self {
+        Self { event, run: id.run, step: id.step, chunk: id.chunk, prove_ms: None, reason: None }
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("run {}, step {}, chunk {}: {}", self.run, self.step, self.chunk, self.event);
+        if let Some(ms) = self.prove_ms {
+            text += &format!(" in {ms} ms");
+        }
+        if let Some(reason) = &self.reason {
+            text += &format!(": {reason}");
+        }
+        text
+    }
+}
+
+fn say(out: &Output, told: Told) {
+    let chunk = match told {
+        Told::Taken(id) => Chunk::new("taken", id),
+        Told::Proved { id, prove_ms } => Chunk { prove_ms: Some(prove_ms), ..Chunk::new("proved", id) },
+        Told::GivenBack(id, error) => Chunk { reason: Some(error.to_string()), ..Chunk::new("given back", id) },
+        Told::Unreadable(error) => return out.note(format!("thrown away: {error}")),
+        Told::Trouble(error) => return out.note(error),
+        _ => return,
+    };
+    if let Err(error) = out.result(&chunk, Chunk::text) {
+        out.note(error);
     }
 }
 

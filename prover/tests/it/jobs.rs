@@ -49,7 +49,8 @@ fn chunks_proved_elsewhere_make_the_step() {
 #[test]
 fn bytes_that_are_no_job_are_refused() {
     let bytes = bench::step(1).jobs[0].encode().expect("bytes");
-    for n in [0, 7, 11, 12, 40, 700] {
+    let header = u32::from_le_bytes(bytes[8..12].try_into().expect("4 bytes")) as usize;
+    for n in [0, 7, 11, 12, 40, 12 + header, 12 + header + 95] {
         let refused = ChunkJob::decode(&bytes[..n]);
         assert!(matches!(refused, Err(JobFileError::Magic)), "{n}: {refused:?}");
     }
@@ -59,9 +60,9 @@ fn bytes_that_are_no_job_are_refused() {
     long[8..12].copy_from_slice(&5000u32.to_le_bytes());
     let refused = ChunkJob::decode(&long);
     assert!(matches!(refused, Err(JobFileError::HeaderLength { got: 5000 })), "{refused:?}");
-    let mut header = bytes.clone();
-    header[12] = b'[';
-    let refused = ChunkJob::decode(&header);
+    let mut json = bytes.clone();
+    json[12] = b'[';
+    let refused = ChunkJob::decode(&json);
     assert!(matches!(refused, Err(JobFileError::Header(_))), "{refused:?}");
     let at = bytes.windows(8).position(|w| w == b"CAIRNST1").expect("a state");
     let mut state = bytes.clone();

@@ -1,8 +1,6 @@
 //! Service and workers with a real nats-server between them.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -19,64 +17,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::bench::{self, bench};
+use crate::nats::Nats;
 
-/// A server of its own for each test, at a port that stays the same when it is started again.
-struct Nats {
-    port: u16,
-    store: tempfile::TempDir,
-    child: Option<Child>,
+fn address(nats: &Nats) -> BrokerAddress {
+    BrokerAddress { url: nats.url(), credentials: None }
 }
 
-impl Nats {
-    fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let mut nats = Self { port, store: tempfile::tempdir().expect("scratch space"), child: None };
-        nats.up();
-        nats
-    }
-
-    fn up(&mut self) {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let cache = std::env::var_os("CAIRN_CACHE").map_or_else(|| manifest.join("../.cache"), PathBuf::from);
-        let program = cache.join("nats/bin/nats-server");
-        let child = Command::new(&program)
-            .args(["--addr", "127.0.0.1", "--port", &self.port.to_string(), "--jetstream", "--store_dir"])
-            .arg(self.store.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask setup`", program.display()));
-        self.child = Some(child);
-        let start = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(60), "nats-server does not listen");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// SIGKILL.
-    fn down(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // It may have ended already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-
-    fn address(&self) -> BrokerAddress {
-        BrokerAddress { url: format!("nats://127.0.0.1:{}", self.port), credentials: None }
-    }
-
-    /// What is in it, for those who do not keep to the rules.
-    async fn raw(&self) -> jetstream::Context {
-        jetstream::new(async_nats::connect(self.address().url).await.expect("a connection"))
-    }
-}
-
-impl Drop for Nats {
-    fn drop(&mut self) {
-        self.down();
-    }
+/// What is at the broker, for those who do not keep to the rules.
+async fn raw(nats: &Nats) -> jetstream::Context {
+    jetstream::new(async_nats::connect(nats.url()).await.expect("a connection"))
 }
 
 /// Server, service and runtime of one test.
@@ -94,7 +43,7 @@ impl Scene {
     /// The service's side. A silent worker is given up after a second.
     fn dispatcher(&self) -> Dispatcher {
         let redelivery = Redelivery::After(Duration::from_secs(1));
-        let broker = self.runtime.block_on(Broker::connect(&self.nats.address(), redelivery)).expect("a broker");
+        let broker = self.runtime.block_on(Broker::connect(&address(&self.nats), redelivery)).expect("a broker");
         Dispatcher::new(broker, self.runtime.handle().clone())
     }
 
@@ -109,6 +58,31 @@ impl Scene {
         })
     }
 
+    /// What comes of a step while `others` do their part.
+    fn prove_while<T>(
+        &self,
+        dispatcher: &Dispatcher,
+        step: &PreparedStep,
+        others: impl FnOnce(&dyn Fn() -> bool) -> T,
+    ) -> (Result<Vec<Vec<u8>>, ProversError>, T) {
+        /// A test that fails does not wait for its step.
+        struct Stop<'a>(&'a watch::Sender<bool>);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    self.0.send_replace(true);
+                }
+            }
+        }
+        std::thread::scope(|scope| {
+            let proving = scope.spawn(|| self.prove(dispatcher, step));
+            let stop = Stop(&self.draining);
+            let done = others(&|| proving.is_finished());
+            drop(stop);
+            (proving.join().expect("no panic"), done)
+        })
+    }
+
     /// A worker, and what it tells. It stops when the test ends.
     fn worker(&self, name: &str) -> Worker {
         let config = WorkerConfig {
@@ -118,7 +92,7 @@ impl Scene {
             name: name.to_owned(),
         };
         let broker =
-            self.runtime.block_on(Broker::connect(&self.nats.address(), Redelivery::AsItIs)).expect("a broker");
+            self.runtime.block_on(Broker::connect(&address(&self.nats), Redelivery::AsItIs)).expect("a broker");
         let (stop, stopping) = watch::channel(false);
         let (tell, told) = mpsc::channel();
         let task = self.runtime.spawn(async move {
@@ -131,22 +105,22 @@ impl Scene {
     /// Messages in the queue.
     fn queued(&self) -> u64 {
         self.runtime.block_on(async {
-            let mut jobs = self.nats.raw().await.get_stream("CAIRN_JOBS").await.expect("the queue");
+            let mut jobs = raw(&self.nats).await.get_stream("CAIRN_JOBS").await.expect("the queue");
             jobs.info().await.expect("the queue").state.messages
         })
     }
 
     /// Takes one job as a worker does, and says no more.
     async fn take(&self) -> (jetstream::Message, ChunkJob, Digest) {
-        let raw = self.nats.raw().await;
-        let queue = raw.get_stream("CAIRN_JOBS").await.expect("the queue");
+        let broker = raw(&self.nats).await;
+        let queue = broker.get_stream("CAIRN_JOBS").await.expect("the queue");
         let consumer: jetstream::consumer::PullConsumer = queue.get_consumer("provers").await.expect("the consumer");
         let mut batch =
             consumer.batch().max_messages(1).expires(Duration::from_secs(60)).messages().await.expect("a batch");
         let message = batch.next().await.expect("a job").expect("a job");
         let notice: serde_json::Value = serde_json::from_slice(&message.payload).expect("JSON");
         let name = notice["job"].as_str().expect("a digest");
-        let mut object = raw.get_object_store("cairn-jobs").await.expect("a store").get(name).await.expect("a job");
+        let mut object = broker.get_object_store("cairn-jobs").await.expect("a store").get(name).await.expect("a job");
         let mut bytes = Vec::new();
         tokio::io::AsyncReadExt::read_to_end(&mut object, &mut bytes).await.expect("a job");
         (message, ChunkJob::decode(&bytes).expect("a job"), name.parse().expect("a digest"))
@@ -159,7 +133,8 @@ impl Scene {
         headers.insert("Cairn-Worker", worker);
         let run = id.run.to_string();
         let subject = format!("cairn.proofs.{}.{}.{}", &run[2..], id.step, id.chunk);
-        let sent = self.nats.raw().await.publish_with_headers(subject, headers, proof.into()).await;
+        let broker = raw(&self.nats).await;
+        let sent = broker.publish_with_headers(subject, headers, proof.into()).await;
         sent.expect("the broker takes it").await.expect("the broker takes it");
     }
 }
@@ -208,9 +183,9 @@ fn two_workers_share_the_chunks_of_a_step() {
     dispatcher.settled(run, index);
     assert_eq!(scene.queued(), 0);
     let left = scene.runtime.block_on(async {
-        let raw = scene.nats.raw().await;
-        let proofs = raw.get_stream("CAIRN_PROOFS").await.expect("a stream").cached_info().state.messages;
-        let store = raw.get_object_store("cairn-jobs").await.expect("a store");
+        let broker = raw(&scene.nats).await;
+        let proofs = broker.get_stream("CAIRN_PROOFS").await.expect("a stream").cached_info().state.messages;
+        let store = broker.get_object_store("cairn-jobs").await.expect("a store");
         (proofs, store.list().await.expect("a list").count().await)
     });
     assert_eq!(left, (0, 0), "the broker keeps nothing of a step that is in the log");
@@ -221,17 +196,14 @@ fn the_job_of_a_worker_that_falls_silent_goes_to_another() {
     let scene = Scene::new();
     let dispatcher = scene.dispatcher();
     let step = bench::step(1);
-    let proofs = std::thread::scope(|scope| {
-        let proving = scope.spawn(|| scene.prove(&dispatcher, &step));
+    let (proofs, worker) = scene.prove_while(&dispatcher, &step, |_| {
         let (message, job, _) = scene.runtime.block_on(scene.take());
         assert_eq!(job.id, step.jobs[0].id);
         drop(message);
-        let worker = scene.worker("another");
-        let proofs = proving.join().expect("no panic").expect("proofs");
-        assert_eq!(worker.end(&scene), [ChunkIndex(0)]);
-        proofs
+        scene.worker("another")
     });
-    assert_is_step(1, step, proofs);
+    assert_eq!(worker.end(&scene), [ChunkIndex(0)]);
+    assert_is_step(1, step, proofs.expect("proofs"));
 }
 
 #[test]
@@ -247,8 +219,7 @@ fn what_is_delivered_or_sent_twice_counts_once() {
     }
     scene.draining.send_replace(false);
     assert_eq!(scene.queued(), 2);
-    let proofs = std::thread::scope(|scope| {
-        let proving = scope.spawn(|| scene.prove(&dispatcher, &step));
+    let (proofs, ()) = scene.prove_while(&dispatcher, &step, |_| {
         scene.runtime.block_on(async {
             // Both chunks are delivered twice, and proved by both who got them.
             for _ in 0..4 {
@@ -257,10 +228,9 @@ fn what_is_delivered_or_sent_twice_counts_once() {
                 drop(message);
             }
         });
-        proving.join().expect("no panic").expect("proofs")
     });
     let (run, index) = (step.statement.run, step.statement.step);
-    assert_is_step(2, step, proofs);
+    assert_is_step(2, step, proofs.expect("proofs"));
     dispatcher.settled(run, index);
     assert_eq!(scene.queued(), 0, "nobody proves it a third time");
 }
@@ -302,8 +272,7 @@ fn wrong_proofs_are_refused_and_their_job_goes_to_another() {
     let mut other = step.jobs[0].clone();
     other.gradient[0] += 1_000;
     let lies = [vec![0; 100], own_proof(&step.jobs[1]), own_proof(&other)];
-    let proofs = std::thread::scope(|scope| {
-        let proving = scope.spawn(|| scene.prove(&dispatcher, &step));
+    let (proofs, worker) = scene.prove_while(&dispatcher, &step, |_| {
         scene.runtime.block_on(async {
             let mut lies = lies.into_iter();
             let mut told = 0;
@@ -319,14 +288,12 @@ fn wrong_proofs_are_refused_and_their_job_goes_to_another() {
                 told += 1;
             }
         });
-        let worker = scene.worker("honest");
-        let proofs = proving.join().expect("no panic").expect("proofs");
-        let mut proved = worker.end(&scene);
-        proved.sort();
-        assert_eq!(proved, [ChunkIndex(0), ChunkIndex(1)]);
-        proofs
+        scene.worker("honest")
     });
-    assert_is_step(2, step, proofs);
+    let mut proved = worker.end(&scene);
+    proved.sort();
+    assert_eq!(proved, [ChunkIndex(0), ChunkIndex(1)]);
+    assert_is_step(2, step, proofs.expect("proofs"));
 }
 
 #[test]
@@ -334,16 +301,13 @@ fn a_step_of_which_only_lies_come_is_given_up_for_now_with_the_reason() {
     let scene = Scene::new();
     let dispatcher = scene.dispatcher();
     let step = bench::step(1);
-    let refused = std::thread::scope(|scope| {
-        let proving = scope.spawn(|| scene.prove(&dispatcher, &step));
-        let id = step.jobs[0].id;
-        while !proving.is_finished() {
-            scene.runtime.block_on(scene.reply(id, "another", "liar", vec![1]));
+    let (refused, ()) = scene.prove_while(&dispatcher, &step, |is_done| {
+        while !is_done() {
+            scene.runtime.block_on(scene.reply(step.jobs[0].id, "another", "liar", vec![1]));
             std::thread::sleep(Duration::from_millis(20));
         }
-        proving.join().expect("no panic").expect_err("no proof")
     });
-    let ProversError::Elsewhere(error) = refused else { panic!("{refused:?}") };
+    let Err(ProversError::Elsewhere(error)) = refused else { panic!("{refused:?}") };
     let Some(QueueError::Refused { refusals: 8, worker, reason, .. }) = error.downcast_ref() else {
         panic!("{error:?}")
     };
