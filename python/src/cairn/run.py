@@ -317,8 +317,9 @@ class Collector:
         self._remove = _core(unwrap(optimizer)).on_step(self.steps.append)
 
     def close(self) -> None:
-        """Keeps no more."""
-        self._remove()
+        """Keeps no more; closing again changes nothing."""
+        remove, self._remove = self._remove, lambda: None
+        remove()
 
     def __enter__(self) -> "Collector":
         return self
