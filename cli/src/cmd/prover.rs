@@ -52,23 +52,16 @@ pub struct Serve {
     /// Largest k of a step circuit.
     #[arg(long, default_value_t = 20, value_name = "K")]
     max_step_k: u32,
-    /// Have workers prove instead of this process.
-    #[command(flatten)]
-    broker: Option<BrokerArgs>,
-    /// Seconds without a sign of life after which a worker's chunk is given to another.
-    #[arg(long, default_value_t = 30, value_name = "SECONDS", requires = "nats", value_parser = clap::value_parser!(u32).range(1..=3600))]
-    redeliver_after: u32,
-}
-
-/// Where the queue is.
-#[derive(Args)]
-struct BrokerArgs {
-    /// A NATS server with JetStream, `nats://[user:password@]host:port` or `tls://…`.
-    #[arg(long, required = true, env = "CAIRN_NATS", hide_env_values = true, value_name = "URL")]
-    nats: String,
+    /// Have workers prove instead of this process: a NATS server with JetStream, `nats://[user:password@]host:port` or
+    /// `tls://…`.
+    #[arg(long, env = "CAIRN_NATS", hide_env_values = true, value_name = "URL")]
+    nats: Option<String>,
     /// Credentials of a NATS user (`.creds`).
     #[arg(long, requires = "nats", value_name = "FILE")]
     nats_creds: Option<PathBuf>,
+    /// Seconds without a sign of life after which a worker's chunk is given to another.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", requires = "nats", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    redeliver_after: u32,
 }
 
 /// Take chunks from the queue of a prover service and prove them, one after the other, until SIGINT or SIGTERM.
@@ -78,8 +71,12 @@ struct BrokerArgs {
 #[derive(Args)]
 #[command(after_help = "Example: cairn prover worker --nats tls://broker.example:4222 --nats-creds worker.creds")]
 pub struct Worker {
-    #[command(flatten)]
-    broker: BrokerArgs,
+    /// The NATS server of the service, `nats://[user:password@]host:port` or `tls://…`.
+    #[arg(long, env = "CAIRN_NATS", hide_env_values = true, value_name = "URL")]
+    nats: String,
+    /// Credentials of a NATS user (`.creds`).
+    #[arg(long, value_name = "FILE")]
+    nats_creds: Option<PathBuf>,
     /// Name in the service's messages. Default: host and process.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -131,11 +128,12 @@ impl Serve {
             out.note(format!("{}: without TLS the token and the gradients can be read on the way", self.listen));
         }
         block_on(async move {
-            let provers: Box<dyn Provers> = match self.broker {
+            let provers: Box<dyn Provers> = match self.nats {
                 None => Box::new(Here),
-                Some(broker) => {
+                Some(url) => {
+                    let address = BrokerAddress { url, credentials: self.nats_creds };
                     let redelivery = Redelivery::After(Duration::from_secs(self.redeliver_after.into()));
-                    let broker = Broker::connect(&broker.address(), redelivery).await?;
+                    let broker = Broker::connect(&address, redelivery).await?;
                     Box::new(Dispatcher::new(broker, tokio::runtime::Handle::current()))
                 }
             };
@@ -155,12 +153,6 @@ impl Serve {
     }
 }
 
-impl BrokerArgs {
-    fn address(self) -> BrokerAddress {
-        BrokerAddress { url: self.nats, credentials: self.nats_creds }
-    }
-}
-
 impl Worker {
     fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
         let home = global.home(out)?;
@@ -172,7 +164,8 @@ impl Worker {
             name: name.clone(),
         };
         block_on(async move {
-            let broker = Broker::connect(&self.broker.address(), Redelivery::AsItIs).await?;
+            let address = BrokerAddress { url: self.nats, credentials: self.nats_creds };
+            let broker = Broker::connect(&address, Redelivery::AsItIs).await?;
             out.result(&Working { name }, |w| format!("worker {} waits for chunks", w.name))?;
             let signal = stop_signal()?;
             let (stopping, stop) = tokio::sync::watch::channel(false);

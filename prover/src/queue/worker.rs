@@ -19,6 +19,9 @@ const GIVE_BACK: Duration = Duration::from_secs(5);
 /// Pause after an error of the broker.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How often a finished proof is sent before it is given up; then the job is given to somebody, and proved once more.
+const SENDS: u32 = 20;
+
 /// What a worker is told when it starts.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
@@ -135,7 +138,15 @@ async fn one(
     match proved {
         Ok((proof, prove_ms)) => {
             let answer = Answer { job: notice.job.to_string(), worker: config.name.clone(), proof };
-            broker.reply(id, &answer).await?;
+            let mut sends = 1;
+            while let Err(error) = broker.reply(id, &answer).await {
+                if sends == SENDS {
+                    return Err(error);
+                }
+                sends += 1;
+                tell(Told::Trouble(error));
+                tokio::time::sleep(PAUSE).await;
+            }
             acknowledge(message, AckKind::Ack).await?;
             tell(Told::Proved { id, prove_ms });
             Ok(())
