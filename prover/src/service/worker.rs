@@ -103,13 +103,13 @@ fn one(hub: &Hub, run: &Arc<Run>, held: Option<Bench>) -> Result<Option<Bench>, 
     let prove_ms = start.elapsed().as_millis() as u64;
     meta.prove_ms = Some(prove_ms);
     bench.session.append(proved, meta).map_err(refuse)?;
-    hub.provers.settled(run.description.run, step);
     bench.state = next;
     let root = bench.session.writer().log().root();
     catch_up(hub, run, bench.session.steps(), root)?;
     hub.last_prove_ms.store(prove_ms, Ordering::Relaxed);
     hub.metrics.step_proved(start.elapsed());
     let _ = run.events.send(Event::Proved { step: step.0, prove_ms, root: root.to_string() });
+    hub.provers.settled(run.description.run, step);
     Ok(Some(bench))
 }
 
