@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 use super::client::Service;
 use super::{adamw, chunk, create, finish, run_dir, send, wait_for, with};
 use crate::support::nats::Nats;
-use crate::support::{Scratch, cairn, process_in, verify};
+use crate::support::{Scratch, cairn, process, verify};
 
-/// A worker in a process of its own, with a home of its own.
+/// A worker in a process of its own, with a home in which there is nothing of the service but the reference strings.
 struct Worker {
     child: Child,
     said: Lines<BufReader<ChildStdout>>,
 }
 
 impl Worker {
-    fn start(scratch: &Scratch, nats: &Nats, name: &str) -> Self {
-        let mut command = process_in(&scratch.home(), &["prover", "worker", "--nats", &nats.url(), "--name", name]);
+    fn start(nats: &Nats, name: &str) -> Self {
+        let mut command = process(&["prover", "worker", "--nats", &nats.url(), "--name", name]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("cairn starts");
         let stdout = child.stdout.take().expect("a pipe");
         let mut worker = Self { child, said: BufReader::new(stdout).lines() };
@@ -83,14 +83,14 @@ fn a_worker_killed_in_the_middle_of_a_proof_is_replaced_and_the_step_is_proved_o
     let (scratch, nats) = (Scratch::new(), Nats::start());
     let service = serve(&scratch, &nats);
     let run = create(&service, &adamw());
-    let mut first = Worker::start(&scratch, &nats, "first");
+    let mut first = Worker::start(&nats, "first");
     assert_eq!(send(&service, &run, 0, 10).status, 202);
     // It has to make the key and then the proof: whatever it is at when the signal comes, it has not sent anything.
     assert_eq!(first.next().expect("a job")["event"], "taken");
     first.kill();
     let status = service.get(&format!("/v1/runs/{run}")).ok();
     assert_eq!((&status["accepted_steps"], &status["proved_steps"]), (&json!(1), &json!(0)), "{status:#}");
-    let second = Worker::start(&scratch, &nats, "second");
+    let second = Worker::start(&nats, "second");
     let status = finish(&service, &run);
     assert_eq!(second.end(), [(0, 0)]);
     assert_eq!(verify(run_dir(&status)).must()["steps_verified"], 1);
@@ -101,7 +101,7 @@ fn two_workers_prove_a_run_in_chunks_whatever_is_killed_meanwhile() {
     let (scratch, mut nats) = (Scratch::new(), Nats::start());
     let mut service = serve(&scratch, &nats);
     let run = create(&service, &in_chunks());
-    let workers = [Worker::start(&scratch, &nats, "one"), Worker::start(&scratch, &nats, "two")];
+    let workers = [Worker::start(&nats, "one"), Worker::start(&nats, "two")];
     const STEPS: u64 = 4;
     let start = Instant::now();
     for step in 0..STEPS {
