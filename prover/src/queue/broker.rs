@@ -6,6 +6,8 @@
 //! | `CAIRN_PROOFS` | stream, `cairn.proofs.<run>.<step>.<chunk>` | the last proof that came for a chunk |
 //! | `cairn-jobs` | object store | what the chunks' proofs are made of, by SHA-256 |
 //!
+//! Without being kept, signs of life of workers go to `cairn.signs.<run>.<step>.<chunk>`.
+//!
 //! `<run>` is 64 hex digits without `0x`. A message of the work queue is JSON, [`Notice`]; a proof is its bytes, with the
 //! headers `Cairn-Job` (SHA-256 of the job) and `Cairn-Worker`. All three forget after a week.
 
@@ -104,6 +106,10 @@ fn jobs_subject(id: JobId) -> String {
 
 fn proofs_subject(id: JobId) -> String {
     format!("cairn.proofs.{}.{}.{}", run_token(id.run), id.step.0, id.chunk.0)
+}
+
+fn signs_subject(id: JobId) -> String {
+    format!("cairn.signs.{}.{}.{}", run_token(id.run), id.step.0, id.chunk.0)
 }
 
 fn run_token(run: RunId) -> String {
@@ -255,6 +261,16 @@ impl Broker {
         ask("listening for proofs", ANSWER, self.client.subscribe(subject)).await
     }
 
+    /// Hears of workers that are at work, whatever on.
+    pub(super) async fn listen_for_signs(&self) -> Result<Subscriber, QueueError> {
+        ask("listening for workers", ANSWER, self.client.subscribe("cairn.signs.>")).await
+    }
+
+    /// Tells whoever listens that a job is being worked at.
+    pub(super) async fn sign(&self, id: JobId) -> Result<(), QueueError> {
+        ask("giving a sign of life", ANSWER, self.client.publish(signs_subject(id), Vec::new().into())).await
+    }
+
     /// The last proof that came for a job.
     pub(super) async fn answer(&self, id: JobId) -> Result<Option<Answer>, QueueError> {
         let found = self.last(&self.proofs, &proofs_subject(id)).await?;
@@ -288,8 +304,10 @@ impl Broker {
         ask("sending a proof", ANSWER, sent).await.map(|_| ())
     }
 
-    /// Removes the proofs that came for a job.
+    /// Removes the proofs that came for a job, and the job, so that whoever holds it has lost it.
     pub(super) async fn discard(&self, id: JobId) -> Result<(), QueueError> {
+        let purge = self.jobs.purge().filter(jobs_subject(id));
+        ask("removing a job", ANSWER, purge.into_future()).await?;
         let purge = self.proofs.purge().filter(proofs_subject(id));
         ask("removing a proof", ANSWER, purge.into_future()).await.map(|_| ())
     }

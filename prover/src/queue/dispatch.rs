@@ -12,13 +12,13 @@ use tokio::runtime::Handle;
 
 use super::broker::{Answer, Broker, Notice};
 use super::error::QueueError;
-use crate::job::ChunkJob;
+use crate::job::{ChunkJob, JobId};
 use crate::service::{Provers, ProversError, Work};
 
 /// How often it looks whether its jobs are still in the queue and whether proofs came that it did not hear of.
 const LOOK: Duration = Duration::from_secs(2);
-/// After how long without a proof it says that it waits.
-const SAY: Duration = Duration::from_secs(60);
+/// Chunks that it wants to have given away, so that workers need not wait for the end of a step.
+const OUT: u32 = 8;
 /// Wrong proofs of one chunk after which it stops asking for a while.
 const REFUSALS: u32 = 8;
 
@@ -28,33 +28,35 @@ pub struct Dispatcher {
     runtime: Handle,
     /// What the object store has of steps that are not in the log yet.
     stored: Mutex<BTreeMap<(RunId, StepIndex), Vec<Digest>>>,
+    /// When a worker last gave a sign of life.
+    seen: Mutex<Option<Instant>>,
 }
 
 impl Dispatcher {
     /// Gives chunks away through `broker`, whose connection lives in `runtime`.
     pub fn new(broker: Broker, runtime: Handle) -> Self {
-        Self { broker, runtime, stored: Mutex::default() }
+        Self { broker, runtime, stored: Mutex::default(), seen: Mutex::default() }
     }
 
     async fn collect(&self, work: Work<'_>) -> Result<Vec<Vec<u8>>, QueueError> {
-        let Work { srs, key, jobs, mut draining, on_chunk } = work;
+        let Work { srs, key, jobs, ahead, mut draining, on_chunk, on_wait } = work;
         let Some(first) = jobs.first() else { return Ok(Vec::new()) };
         let key = key.verifying_key();
         let packed: Vec<Packed> = jobs.iter().map(Packed::new).collect::<Result<_, _>>()?;
-        let digests = packed.iter().map(|p| p.notice.job).collect();
-        let place = (first.id.run, first.id.step);
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(place, digests);
-        let mut hints = self.broker.listen(place.0, place.1).await?;
+        let (run, step) = (first.id.run, first.id.step);
+        self.remember(run, step, &packed);
+        let mut hints = self.broker.listen(run, step).await?;
+        let mut signs = self.broker.listen_for_signs().await?;
         let mut proofs: Vec<Option<Vec<u8>>> = vec![None; jobs.len()];
         let mut refusals = vec![0; jobs.len()];
-        let mut last = Instant::now();
+        let mut ahead = Some(ahead);
+        let mut waits = false;
         loop {
             for (i, job) in jobs.iter().enumerate() {
                 if proofs[i].is_some() {
                     continue;
                 }
                 if let Some(answer) = self.broker.answer(job.id).await? {
-                    last = Instant::now();
                     match judge(job, &packed[i], &answer, srs.params(), &key) {
                         Ok(()) => {
                             proofs[i] = Some(answer.proof);
@@ -70,25 +72,75 @@ impl Dispatcher {
                 // Nothing happens if it waits there already. It does not if whoever took it sent a wrong proof or none.
                 self.broker.offer(job.id, packed[i].notice, &packed[i].bytes).await?;
             }
+            for jobs in ahead.take().into_iter().flatten() {
+                self.give_ahead(jobs).await?;
+            }
             if proofs.iter().all(Option::is_some) {
                 return Ok(proofs.into_iter().flatten().collect());
             }
-            if last.elapsed() >= SAY {
-                eprintln!("cairn: run {}, step {}: waits for workers", place.0, place.1);
-                last = Instant::now();
-            }
-            tokio::select! {
-                _ = draining.wait_for(|draining| *draining) => return Err(QueueError::Stopped),
-                hint = hints.next() => {
-                    if hint.is_none() {
-                        hints = self.broker.listen(place.0, place.1).await?;
+            let look = tokio::time::sleep(LOOK);
+            tokio::pin!(look);
+            loop {
+                tokio::select! {
+                    _ = draining.wait_for(|draining| *draining) => return Err(QueueError::Stopped),
+                    hint = hints.next() => {
+                        if hint.is_none() {
+                            hints = self.broker.listen(run, step).await?;
+                        }
+                        // One look answers all that were heard by now.
+                        while hints.next().now_or_never().flatten().is_some() {}
+                        break;
                     }
-                    // One look answers all that were heard by now.
-                    while hints.next().now_or_never().flatten().is_some() {}
+                    sign = signs.next() => match sign {
+                        None => signs = self.broker.listen_for_signs().await?,
+                        Some(_) => {
+                            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                            if std::mem::take(&mut waits) {
+                                on_wait(false);
+                            }
+                        }
+                    },
+                    () = &mut look => {
+                        if !waits && !self.is_anyone_there() {
+                            waits = true;
+                            eprintln!("cairn: run {run}, step {step}: waits for workers");
+                            on_wait(true);
+                        }
+                        break;
+                    }
                 }
-                () = tokio::time::sleep(LOOK) => {}
             }
         }
+    }
+
+    /// Whether a worker gave a sign of life within the time after which its job would be given to another.
+    fn is_anyone_there(&self) -> bool {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.is_some_and(|seen| seen.elapsed() < self.broker.redelivered_after())
+    }
+
+    /// Gives the chunks of a later step away. What comes of them is looked at when the step is due, and so is whether they are
+    /// still there.
+    async fn give_ahead(&self, jobs: &[ChunkJob]) -> Result<(), QueueError> {
+        let Some(JobId { run, step, .. }) = jobs.first().map(|job| job.id) else { return Ok(()) };
+        if self.stored.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&(run, step)) {
+            return Ok(());
+        }
+        let packed: Vec<Packed> = jobs.iter().map(Packed::new).collect::<Result<_, _>>()?;
+        self.remember(run, step, &packed);
+        for (job, packed) in jobs.iter().zip(&packed) {
+            // It may have been given away before this process began.
+            if self.broker.answer(job.id).await?.is_none() {
+                self.broker.offer(job.id, packed.notice, &packed.bytes).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what the object store has of a step.
+    fn remember(&self, run: RunId, step: StepIndex, packed: &[Packed]) {
+        let digests = packed.iter().map(|p| p.notice.job).collect();
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).insert((run, step), digests);
     }
 
     async fn refuse(&self, job: &ChunkJob, worker: &str, reason: &str, refusals: u32) -> Result<(), QueueError> {
@@ -109,6 +161,11 @@ impl Provers for Dispatcher {
             QueueError::Stopped => ProversError::Stopped,
             other => ProversError::Elsewhere(Box::new(other)),
         })
+    }
+
+    fn ahead(&self, n_chunks: u32) -> usize {
+        // One at least: whoever has nothing to do at the end of a step begins the next.
+        (OUT / n_chunks.max(1)).saturating_sub(1).max(1) as usize
     }
 
     fn settled(&self, run: RunId, step: StepIndex) {

@@ -124,6 +124,8 @@ async fn one(
     };
     let id = job.id;
     tell(Told::Taken(id));
+    // The service only says by it that somebody is at work.
+    let _ = broker.sign(id).await;
     let (shelf, max) = (shelf.clone(), config.max_step_k);
     let mut proving = tokio::task::spawn_blocking(move || prove(&shelf, &job, max));
     let proved = loop {
@@ -132,6 +134,7 @@ async fn one(
             () = tokio::time::sleep(broker.redelivered_after() / 3) => {
                 // If it does not get there, somebody else gets the job too, which costs time only.
                 let _ = acknowledge(message, AckKind::Progress).await;
+                let _ = broker.sign(id).await;
             }
         }
     };

@@ -16,10 +16,15 @@ pub struct Work<'a> {
     pub key: &'a StepProvingKey,
     /// All chunks of one step, in order.
     pub jobs: &'a [ChunkJob],
+    /// The chunks of the steps after it, step by step, as many as [`Provers::ahead`] allows and trainers have sent. Nothing is
+    /// returned of them; who has idle hands can begin.
+    pub ahead: &'a [&'a [ChunkJob]],
     /// Becomes true when the service stops: then nothing that takes long is begun.
     pub draining: watch::Receiver<bool>,
     /// Called with (done, of) after each chunk.
     pub on_chunk: &'a mut dyn FnMut(usize, usize),
+    /// Called with true when nobody takes the chunks, and with false when somebody does after all.
+    pub on_wait: &'a mut dyn FnMut(bool),
 }
 
 /// Why a step has no proofs yet. It is tried again.
@@ -45,6 +50,9 @@ pub trait Provers: Send + Sync {
     /// Errors: [`ProversError`]. Asking again for the same jobs goes on with what was left.
     fn prove(&self, work: Work<'_>) -> Result<Vec<Vec<u8>>, ProversError>;
 
+    /// How many steps after the one that is due it wants to see, if a step has `n_chunks`.
+    fn ahead(&self, n_chunks: u32) -> usize;
+
     /// The step is in the log: nothing that was kept for it is needed any more.
     fn settled(&self, run: RunId, step: StepIndex);
 }
@@ -56,6 +64,10 @@ pub struct Here;
 impl Provers for Here {
     fn prove(&self, work: Work<'_>) -> Result<Vec<Vec<u8>>, ProversError> {
         Ok(prove_here(work.srs.params(), work.key, work.jobs, work.on_chunk)?)
+    }
+
+    fn ahead(&self, _: u32) -> usize {
+        0
     }
 
     fn settled(&self, _: RunId, _: StepIndex) {}

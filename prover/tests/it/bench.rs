@@ -69,6 +69,20 @@ pub fn step(n_chunks: u32) -> PreparedStep {
 /// Step 0 with a gradient that is `more` larger in each place; without, its first value is so small that it changes nothing.
 pub fn step_with(n_chunks: u32, more: i64) -> PreparedStep {
     let state = State::fresh((0..N as i64).map(|i| i << 20).collect());
-    let gradient: Vec<i64> = (0..N as i64).map(|i| 10_000 * i + 1 + more).collect();
-    prover(n_chunks).prepare(StepIndex(0), &state, &HYPER, &gradient).expect("in range")
+    prover(n_chunks).prepare(StepIndex(0), &state, &HYPER, &gradient(more)).expect("in range")
+}
+
+/// The first `n` steps of that run.
+#[cfg(feature = "nats")]
+pub fn steps(n_chunks: u32, n: u64) -> Vec<PreparedStep> {
+    let mut steps = vec![step(n_chunks)];
+    for index in (1..n).map(StepIndex) {
+        let before = steps.last().map(|step| step.next.clone()).expect("the first step");
+        steps.push(prover(n_chunks).prepare(index, &before, &HYPER, &gradient(0)).expect("in range"));
+    }
+    steps
+}
+
+fn gradient(more: i64) -> Vec<i64> {
+    (0..N as i64).map(|i| 10_000 * i + 1 + more).collect()
 }

@@ -42,19 +42,35 @@ impl Scene {
 
     /// The service's side. A silent worker is given up after a second.
     fn dispatcher(&self) -> Dispatcher {
-        let redelivery = Redelivery::After(Duration::from_secs(1));
+        self.dispatcher_patient(Duration::from_secs(1))
+    }
+
+    fn dispatcher_patient(&self, patience: Duration) -> Dispatcher {
+        let redelivery = Redelivery::After(patience);
         let broker = self.runtime.block_on(Broker::connect(&address(&self.nats), redelivery)).expect("a broker");
         Dispatcher::new(broker, self.runtime.handle().clone())
     }
 
     fn prove(&self, dispatcher: &Dispatcher, step: &PreparedStep) -> Result<Vec<Vec<u8>>, ProversError> {
+        self.prove_with(dispatcher, step, &[], &mut |_| {})
+    }
+
+    fn prove_with(
+        &self,
+        dispatcher: &Dispatcher,
+        step: &PreparedStep,
+        ahead: &[&[ChunkJob]],
+        on_wait: &mut dyn FnMut(bool),
+    ) -> Result<Vec<Vec<u8>>, ProversError> {
         let bench = bench();
         dispatcher.prove(Work {
             srs: &bench.srs,
             key: &bench.key,
             jobs: &step.jobs,
+            ahead,
             draining: self.draining.subscribe(),
             on_chunk: &mut |_, _| {},
+            on_wait,
         })
     }
 
@@ -169,7 +185,8 @@ fn assert_is_step(n_chunks: u32, step: PreparedStep, proofs: Vec<Vec<u8>>) {
 #[test]
 fn two_workers_share_the_chunks_of_a_step() {
     let scene = Scene::new();
-    let dispatcher = scene.dispatcher();
+    // Long enough that no worker is given up because the machine is slow.
+    let dispatcher = scene.dispatcher_patient(Duration::from_secs(60));
     let step = bench::step(8);
     let workers = [scene.worker("one"), scene.worker("two")];
     let start = Instant::now();
@@ -282,9 +299,18 @@ fn wrong_proofs_are_refused_and_their_job_goes_to_another() {
                     message.ack_with(AckKind::Nak(Some(Duration::from_millis(300)))).await.expect("the broker hears");
                     continue;
                 }
-                // It calls the job done, so that it is not delivered again unless the service asks again.
                 scene.reply(job.id, &digest.to_string(), "liar", lies.next().expect("a lie")).await;
-                message.double_ack().await.expect("the broker hears");
+                if told == 0 {
+                    // It says that it is still at it, for as long as the test lasts.
+                    scene.runtime.spawn(async move {
+                        while message.ack_with(AckKind::Progress).await.is_ok() {
+                            tokio::time::sleep(Duration::from_millis(200)).await;
+                        }
+                    });
+                } else {
+                    // It calls the job done, so that it is not delivered again unless the service asks again.
+                    message.double_ack().await.expect("the broker hears");
+                }
                 told += 1;
             }
         });
@@ -313,6 +339,58 @@ fn a_step_of_which_only_lies_come_is_given_up_for_now_with_the_reason() {
     };
     assert_eq!(worker, "liar");
     assert!(reason.starts_with("it is for job another, expected 0x"), "{reason}");
+}
+
+#[test]
+fn the_chunks_of_the_steps_after_it_are_given_away_with_a_step() {
+    let scene = Scene::new();
+    let dispatcher = scene.dispatcher();
+    assert!(dispatcher.ahead(1) >= 1 && dispatcher.ahead(64) >= 1, "workers need not wait for the end of a step");
+    let steps = bench::steps(2, 3);
+    scene.draining.send_replace(true);
+    let ahead = [steps[1].jobs.as_slice(), &steps[2].jobs];
+    for _ in 0..2 {
+        let stopped = scene.prove_with(&dispatcher, &steps[0], &ahead, &mut |_| {});
+        assert!(matches!(stopped, Err(ProversError::Stopped)), "{:?}", stopped.err());
+        assert_eq!(scene.queued(), 6, "each chunk lies in the queue once");
+    }
+    scene.draining.send_replace(false);
+    let worker = scene.worker("ahead");
+    let mut proved = 0;
+    while proved < 6 {
+        match worker.told.recv_timeout(Duration::from_secs(120)).expect("it proves") {
+            Told::Proved { .. } => proved += 1,
+            Told::Taken(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    worker.end(&scene);
+    // Nobody works any more, and what was proved is neither lost nor given away again.
+    for (i, step) in steps.iter().enumerate() {
+        let ahead = if i == 0 { &ahead[..] } else { &[] };
+        let proofs = scene.prove_with(&scene.dispatcher(), step, ahead, &mut |_| {}).expect("proofs");
+        assert_eq!(scene.queued(), 0);
+        let expected: Vec<Vec<u8>> = step.jobs.iter().map(own_proof).collect();
+        assert!(proofs == expected, "the proofs are those of the jobs");
+    }
+}
+
+#[test]
+fn it_says_when_it_waits_for_workers_and_when_it_does_not_any_more() {
+    let scene = Scene::new();
+    let dispatcher = scene.dispatcher();
+    let step = bench::step(1);
+    let (tell, told) = mpsc::channel();
+    let (proofs, worker) = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| scene.prove_with(&dispatcher, &step, &[], &mut |waits| drop(tell.send(waits))));
+        let first = told.recv_timeout(Duration::from_secs(60));
+        let worker = scene.worker("late");
+        assert_eq!(first, Ok(true), "nobody is there");
+        (waiting.join().expect("no panic"), worker)
+    });
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [false]);
+    assert_eq!(worker.end(&scene), [ChunkIndex(0)]);
+    assert_is_step(1, step, proofs.expect("proofs"));
 }
 
 #[test]

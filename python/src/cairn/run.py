@@ -254,6 +254,8 @@ class Run:
         while not (status := self.status())["settled"]:
             if time.monotonic() > deadline:
                 why = status["error"] or f"{status['proved_steps']} of {status['accepted_steps']} steps are proved"
+                if status.get("waits_for"):
+                    why += f"; it waits for {status['waits_for']}"
                 raise ServiceError(0, "timeout", f"run {self.id}: {why}")
             time.sleep(poll)
         return status

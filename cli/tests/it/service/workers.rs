@@ -20,6 +20,8 @@ struct Worker {
 impl Worker {
     fn start(nats: &Nats, name: &str) -> Self {
         let mut command = process(&["prover", "worker", "--nats", &nats.url(), "--name", name]);
+        // As if each were a machine with one core.
+        command.env("RAYON_NUM_THREADS", "1");
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("cairn starts");
         let stdout = child.stdout.take().expect("a pipe");
         let mut worker = Self { child, said: BufReader::new(stdout).lines() };
@@ -66,16 +68,17 @@ fn serve(scratch: &Scratch, nats: &Nats) -> Service {
     Service::start(scratch, &["--nats", &nats.url(), "--redeliver-after", "1"])
 }
 
-fn send_chunks(service: &Service, run: &str, step: u64) {
-    for (index, n) in [(0, 4), (1, 4), (2, 2)] {
+/// Ten parameters, in chunks of `len`.
+fn send_chunks(service: &Service, run: &str, step: u64, len: usize) {
+    for (index, n) in (0..).zip((0..10).step_by(len).map(|start| len.min(10 - start))) {
         let answer =
             service.put(&format!("/v1/runs/{run}/steps/{step}/chunks/{index}"), &chunk(step + index, n).bytes());
         assert_eq!(answer.status, 202, "{answer:?}");
     }
 }
 
-fn in_chunks() -> Value {
-    with(adamw(), json!({ "n_chunks": 3, "epoch_len": 1 }))
+fn in_chunks(n_chunks: u32) -> Value {
+    with(adamw(), json!({ "n_chunks": n_chunks, "epoch_len": 1 }))
 }
 
 #[test]
@@ -83,15 +86,19 @@ fn a_worker_killed_in_the_middle_of_a_proof_is_replaced_and_the_step_is_proved_o
     let (scratch, nats) = (Scratch::new(), Nats::start());
     let service = serve(&scratch, &nats);
     let run = create(&service, &adamw());
-    let mut first = Worker::start(&nats, "first");
+    let waits = |status: &Value| status["waits_for"] == "workers";
     assert_eq!(send(&service, &run, 0, 10).status, 202);
+    wait_for(&service, &run, "waiting for workers", waits);
+    let mut first = Worker::start(&nats, "first");
     // It has to make the key and then the proof: whatever it is at when the signal comes, it has not sent anything.
     assert_eq!(first.next().expect("a job")["event"], "taken");
+    wait_for(&service, &run, "in a worker's hands", |status| !waits(status));
     first.kill();
-    let status = service.get(&format!("/v1/runs/{run}")).ok();
+    let status = wait_for(&service, &run, "waiting for workers", waits);
     assert_eq!((&status["accepted_steps"], &status["proved_steps"]), (&json!(1), &json!(0)), "{status:#}");
     let second = Worker::start(&nats, "second");
     let status = finish(&service, &run);
+    assert!(!waits(&status), "{status:#}");
     assert_eq!(second.end(), [(0, 0)]);
     assert_eq!(verify(run_dir(&status)).must()["steps_verified"], 1);
 }
@@ -100,12 +107,12 @@ fn a_worker_killed_in_the_middle_of_a_proof_is_replaced_and_the_step_is_proved_o
 fn two_workers_prove_a_run_in_chunks_whatever_is_killed_meanwhile() {
     let (scratch, mut nats) = (Scratch::new(), Nats::start());
     let mut service = serve(&scratch, &nats);
-    let run = create(&service, &in_chunks());
+    let run = create(&service, &in_chunks(3));
     let workers = [Worker::start(&nats, "one"), Worker::start(&nats, "two")];
     const STEPS: u64 = 4;
     let start = Instant::now();
     for step in 0..STEPS {
-        send_chunks(&service, &run, step);
+        send_chunks(&service, &run, step, 4);
         match step {
             1 => {
                 service.kill();
@@ -130,6 +137,35 @@ fn two_workers_prove_a_run_in_chunks_whatever_is_killed_meanwhile() {
     proved.dedup();
     let all: Vec<(u64, u64)> = (0..STEPS).flat_map(|step| (0..3).map(move |chunk| (step, chunk))).collect();
     assert_eq!(proved, all);
+}
+
+#[test]
+fn a_second_worker_takes_a_part_of_the_chunks() {
+    let (scratch, nats) = (Scratch::new(), Nats::start());
+    let service = Service::start(&scratch, &["--nats", &nats.url()]);
+    let run = create(&service, &in_chunks(5));
+    let proved = |n: u64| move |status: &Value| status["proved_steps"] == n;
+    let mut workers = vec![Worker::start(&nats, "one")];
+    // The first step of each number of workers has the making of keys in it.
+    for step in 0..4 {
+        if step == 2 {
+            workers.push(Worker::start(&nats, "two"));
+        }
+        send_chunks(&service, &run, step, 2);
+        wait_for(&service, &run, "proved", proved(step + 1));
+    }
+    let status = finish(&service, &run);
+    assert_eq!(verify(run_dir(&status)).must()["steps_verified"], 4);
+    let log = std::fs::read_to_string(run_dir(&status).join("steps.jsonl")).expect("a log");
+    let times: Vec<u64> = log
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).expect("a record")["meta"]["prove_ms"].as_u64().expect("a time")
+        })
+        .collect();
+    let parts: Vec<usize> = workers.into_iter().map(|worker| worker.end().len()).collect();
+    println!("5 chunks: one worker {} ms, two workers {} ms; chunks proved by each {parts:?}", times[1], times[3]);
+    assert_eq!(parts.iter().sum::<usize>(), 20, "each chunk is proved once");
 }
 
 #[test]
