@@ -196,16 +196,21 @@ impl Broker {
         self.consumer.cached_info().config.ack_wait
     }
 
-    /// Puts a job into the queue unless it is there. `bytes` have the digest of `notice`.
+    /// Whether a job is in the queue or in a worker's hands. Another one in its place is removed.
+    pub(super) async fn has(&self, id: JobId, notice: Notice) -> Result<bool, QueueError> {
+        let subject = jobs_subject(id);
+        let Some((_, body)) = self.last(&self.jobs, &subject).await? else { return Ok(false) };
+        if serde_json::from_slice::<Notice>(&body).is_ok_and(|there| there.job == notice.job) {
+            return Ok(true);
+        }
+        // Somebody else's, or of another version of ours.
+        ask("removing a job", ANSWER, self.jobs.purge().filter(&subject).into_future()).await?;
+        Ok(false)
+    }
+
+    /// Puts a job into the queue unless one is there. `bytes` have the digest of `notice`.
     pub(super) async fn offer(&self, id: JobId, notice: Notice, bytes: &[u8]) -> Result<(), QueueError> {
         let subject = jobs_subject(id);
-        if let Some((_, body)) = self.last(&self.jobs, &subject).await? {
-            if serde_json::from_slice::<Notice>(&body).is_ok_and(|there| there.job == notice.job) {
-                return Ok(());
-            }
-            // Somebody else's, or of another version of ours.
-            ask("removing a job", ANSWER, self.jobs.purge().filter(&subject).into_future()).await?;
-        }
         self.put(notice, bytes).await?;
         let body = serde_json::to_vec(&notice).expect("a digest and a number are JSON");
         // 0: only if there is none; somebody else's process may have been faster.

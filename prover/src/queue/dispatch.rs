@@ -56,21 +56,18 @@ impl Dispatcher {
                 if proofs[i].is_some() {
                     continue;
                 }
-                if let Some(answer) = self.broker.answer(job.id).await? {
-                    match judge(job, &packed[i], &answer, srs.params(), &key) {
-                        Ok(()) => {
-                            proofs[i] = Some(answer.proof);
-                            on_chunk(proofs.iter().flatten().count(), jobs.len());
-                            continue;
-                        }
-                        Err(reason) => {
-                            refusals[i] += 1;
-                            self.refuse(job, &answer.worker, &reason, refusals[i]).await?;
-                        }
+                let Some(answer) = self.look(job, &packed[i]).await? else { continue };
+                match judge(job, &packed[i], &answer, srs.params(), &key) {
+                    Ok(()) => {
+                        proofs[i] = Some(answer.proof);
+                        on_chunk(proofs.iter().flatten().count(), jobs.len());
+                    }
+                    Err(reason) => {
+                        refusals[i] += 1;
+                        self.refuse(job, &answer.worker, &reason, refusals[i]).await?;
+                        self.broker.offer(job.id, packed[i].notice, &packed[i].bytes).await?;
                     }
                 }
-                // Nothing happens if it waits there already. It does not if whoever took it sent a wrong proof or none.
-                self.broker.offer(job.id, packed[i].notice, &packed[i].bytes).await?;
             }
             for jobs in ahead.take().into_iter().flatten() {
                 self.give_ahead(jobs).await?;
@@ -129,12 +126,21 @@ impl Dispatcher {
         let packed: Vec<Packed> = jobs.iter().map(Packed::new).collect::<Result<_, _>>()?;
         self.remember(run, step, &packed);
         for (job, packed) in jobs.iter().zip(&packed) {
-            // It may have been given away before this process began.
-            if self.broker.answer(job.id).await?.is_none() {
-                self.broker.offer(job.id, packed.notice, &packed.bytes).await?;
-            }
+            self.look(job, packed).await?;
         }
         Ok(())
+    }
+
+    /// What came for a chunk. One for which neither a job nor a proof is there is given away.
+    async fn look(&self, job: &ChunkJob, packed: &Packed) -> Result<Option<Answer>, QueueError> {
+        // In this order: a worker sends the proof before it says that the job is done, so none is proved again whose proof
+        // comes between the two questions.
+        let waits = self.broker.has(job.id, packed.notice).await?;
+        let answer = self.broker.answer(job.id).await?;
+        if !waits && answer.is_none() {
+            self.broker.offer(job.id, packed.notice, &packed.bytes).await?;
+        }
+        Ok(answer)
     }
 
     /// Notes what the object store has of a step.

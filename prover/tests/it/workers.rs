@@ -42,10 +42,15 @@ impl Scene {
 
     /// The service's side. A silent worker is given up after a second.
     fn dispatcher(&self) -> Dispatcher {
-        self.dispatcher_patient(Duration::from_secs(1))
+        self.dispatcher_after(Duration::from_secs(1))
     }
 
-    fn dispatcher_patient(&self, patience: Duration) -> Dispatcher {
+    /// The same, but no worker is given up because the machine is slow.
+    fn patient_dispatcher(&self) -> Dispatcher {
+        self.dispatcher_after(Duration::from_secs(60))
+    }
+
+    fn dispatcher_after(&self, patience: Duration) -> Dispatcher {
         let redelivery = Redelivery::After(patience);
         let broker = self.runtime.block_on(Broker::connect(&address(&self.nats), redelivery)).expect("a broker");
         Dispatcher::new(broker, self.runtime.handle().clone())
@@ -185,8 +190,7 @@ fn assert_is_step(n_chunks: u32, step: PreparedStep, proofs: Vec<Vec<u8>>) {
 #[test]
 fn two_workers_share_the_chunks_of_a_step() {
     let scene = Scene::new();
-    // Long enough that no worker is given up because the machine is slow.
-    let dispatcher = scene.dispatcher_patient(Duration::from_secs(60));
+    let dispatcher = scene.patient_dispatcher();
     let step = bench::step(8);
     let workers = [scene.worker("one"), scene.worker("two")];
     let start = Instant::now();
@@ -309,7 +313,7 @@ fn wrong_proofs_are_refused_and_their_job_goes_to_another() {
                     });
                 } else {
                     // It calls the job done, so that it is not delivered again unless the service asks again.
-                    message.double_ack().await.expect("the broker hears");
+                    message.ack().await.expect("the broker hears");
                 }
                 told += 1;
             }
@@ -344,7 +348,7 @@ fn a_step_of_which_only_lies_come_is_given_up_for_now_with_the_reason() {
 #[test]
 fn the_chunks_of_the_steps_after_it_are_given_away_with_a_step() {
     let scene = Scene::new();
-    let dispatcher = scene.dispatcher();
+    let dispatcher = scene.patient_dispatcher();
     assert!(dispatcher.ahead(1) >= 1 && dispatcher.ahead(64) >= 1, "workers need not wait for the end of a step");
     let steps = bench::steps(2, 3);
     scene.draining.send_replace(true);
@@ -365,10 +369,15 @@ fn the_chunks_of_the_steps_after_it_are_given_away_with_a_step() {
         }
     }
     worker.end(&scene);
+    let start = Instant::now();
+    while scene.queued() > 0 {
+        assert!(start.elapsed() < Duration::from_secs(60), "what is proved leaves the queue");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     // Nobody works any more, and what was proved is neither lost nor given away again.
     for (i, step) in steps.iter().enumerate() {
         let ahead = if i == 0 { &ahead[..] } else { &[] };
-        let proofs = scene.prove_with(&scene.dispatcher(), step, ahead, &mut |_| {}).expect("proofs");
+        let proofs = scene.prove_with(&scene.patient_dispatcher(), step, ahead, &mut |_| {}).expect("proofs");
         assert_eq!(scene.queued(), 0);
         let expected: Vec<Vec<u8>> = step.jobs.iter().map(own_proof).collect();
         assert!(proofs == expected, "the proofs are those of the jobs");
@@ -378,7 +387,7 @@ fn the_chunks_of_the_steps_after_it_are_given_away_with_a_step() {
 #[test]
 fn it_says_when_it_waits_for_workers_and_when_it_does_not_any_more() {
     let scene = Scene::new();
-    let dispatcher = scene.dispatcher();
+    let dispatcher = scene.patient_dispatcher();
     let step = bench::step(1);
     let (tell, told) = mpsc::channel();
     let (proofs, worker) = std::thread::scope(|scope| {
