@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use crate::{cargo as programs, clients, contracts, demo, generate, python, tidy, tools::Tools};
+use crate::{broker, cargo as programs, clients, contracts, demo, generate, python, tidy, tools::Tools};
 
 /// All tests: Rust, wasm build, contracts, the Python package, and the demo as the end-to-end run.
 #[derive(Args)]
@@ -87,6 +87,7 @@ fn all(test: &Test, total: &mut Count) -> anyhow::Result<()> {
     let tools = Tools::locate()?;
     tools.install()?;
     clients::install(&tools)?;
+    broker::install(&tools)?;
     let repo = tools.repo().to_owned();
     tidy::run()?;
     programs::share_with_tests();
