@@ -288,6 +288,13 @@ impl Broker {
         ask("giving a sign of life", ANSWER, self.client.publish(signs_subject(id), Vec::new().into())).await
     }
 
+    /// Waits until everything that was said is on its way: whoever ends says no more.
+    ///
+    /// Errors: [`QueueError`].
+    pub(crate) async fn flush(&self) -> Result<(), QueueError> {
+        ask("sending", ANSWER, self.client.flush()).await
+    }
+
     /// The last proof that came for a job.
     pub(super) async fn answer(&self, id: JobId) -> Result<Option<Answer>, QueueError> {
         let found = self.last(&self.proofs, &proofs_subject(id)).await?;

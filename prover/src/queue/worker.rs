@@ -95,6 +95,11 @@ pub async fn work(broker: &Broker, config: WorkerConfig, mut stop: watch::Receiv
             Ok(Some(message)) => one(broker, &config, &shelf, &message, &tell).await,
             Err(error) => Err(error),
         };
+        // An acknowledgement that is lost with a worker that ends lets another one prove the same again.
+        let done = match done {
+            Ok(()) => broker.flush().await,
+            failed => failed,
+        };
         if let Err(error) = done {
             tell(Told::Trouble(error));
             tokio::time::sleep(PAUSE).await;
