@@ -206,6 +206,15 @@ fn fold(b: &mut Builder, constraints: Vec<Constraint>) -> Value {
     result
 }
 
+/// Refuses what has a higher degree than the library counted for the key.
+fn check_degree(cs: &ConstraintSystem<Fr>, what: &str, name: &str, degree: usize) -> Result<(), EngineError> {
+    if degree > cs.degree() {
+        let allowed = cs.degree();
+        return Err(EngineError::Unsupported(format!("{what} {name:?} has degree {degree}, the key allows {allowed}")));
+    }
+    Ok(())
+}
+
 /// A gate's polynomials, each divided by the first fixed column it is a multiple of.
 fn gate(
     b: &mut Builder,
@@ -216,14 +225,7 @@ fn gate(
 ) -> Result<(), EngineError> {
     let gate = &cs.gates()[number];
     for (i, polynomial) in gate.polynomials().iter().enumerate() {
-        if polynomial.degree() > cs.degree() {
-            return Err(EngineError::Unsupported(format!(
-                "gate {:?} has degree {}, the key allows {}",
-                gate.name(),
-                polynomial.degree(),
-                cs.degree()
-            )));
-        }
+        check_degree(cs, "gate", gate.name(), polynomial.degree())?;
         let power = powers.at(powers.gates[number] + i);
         out.push(match without_fixed_factor(polynomial) {
             Some((factor, rest)) => {
@@ -307,13 +309,7 @@ fn lookup(
     let lookup = &cs.lookups()[number];
     let side = |e: &[Expression<Fr>]| e.iter().map(Expression::degree).max().unwrap_or(1).max(1);
     let degree = 2 + side(lookup.input_expressions()) + side(lookup.table_expressions());
-    if degree > cs.degree() {
-        return Err(EngineError::Unsupported(format!(
-            "lookup {:?} has degree {degree}, the key allows {}",
-            lookup.name(),
-            cs.degree()
-        )));
-    }
+    check_degree(cs, "lookup", lookup.name(), degree)?;
     let (first, last, active) = (b.query(Column::First, 0), b.query(Column::Last, 0), b.query(Column::Active, 0));
     let (beta, gamma) = (b.symbol(Symbol::Beta), b.symbol(Symbol::Gamma));
     let one = b.constant(Fr::ONE);

@@ -3,15 +3,12 @@
 use halo2_proofs::{
     circuit::{Layouter, SimpleFloorPlanner, Value},
     halo2curves::{bn256::Fr, ff::Field},
-    plonk::{
-        Advice, Circuit, Column, ConstraintSystem, Error, Expression, Fixed, Instance, VirtualCells, keygen_pk,
-        keygen_vk,
-    },
-    poly::{Rotation, kzg::commitment::ParamsKZG},
+    plonk::{Advice, Circuit, Column, ConstraintSystem, Error, Expression, Fixed, Instance, VirtualCells},
+    poly::Rotation,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use crate::support::{Keyed, Tested};
+use crate::support::Tested;
 
 /// Rotations are at most so far from the row.
 const REACH: usize = 2;
@@ -36,8 +33,7 @@ enum Tree {
 /// What is drawn. Advice columns are the free ones, then one result of each gate, then one of each lookup.
 #[derive(Clone, Debug, Default)]
 pub struct Drawn {
-    /// log2 of the rows.
-    pub k: u32,
+    k: u32,
     seed: u64,
     free: usize,
     fixed: usize,
@@ -230,6 +226,10 @@ impl Tree {
 }
 
 impl Tested for Drawn {
+    fn k(&self) -> u32 {
+        self.k
+    }
+
     fn instances(&self) -> Vec<Vec<Fr>> {
         let mut rng = StdRng::seed_from_u64(self.seed ^ 0x9b1c);
         (0..self.instances).map(|_| (0..PUBLIC).map(|_| value(&mut rng)).collect()).collect()
@@ -237,14 +237,6 @@ impl Tested for Drawn {
 }
 
 impl Drawn {
-    /// SRS and key.
-    pub fn keyed(&self) -> Keyed {
-        let params = ParamsKZG::setup(self.k, StdRng::seed_from_u64(3));
-        let vk = keygen_vk(&params, self).expect("verifying key");
-        let pk = keygen_pk(&params, vk, self).expect("proving key");
-        Keyed { params, pk, common_points: 0 }
-    }
-
     /// The advice columns, of the usable rows.
     pub fn advice(&self, usable: usize) -> Vec<Vec<Fr>> {
         let cells = self.cells(usable);

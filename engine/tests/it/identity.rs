@@ -3,7 +3,7 @@
 use engine::{CosetCache, generate_key};
 use halo2_proofs::{SerdeFormat, halo2curves::bn256::G1Affine, plonk::ProvingKey};
 
-use crate::support::{Features, Mixed, keyed};
+use crate::support::{Features, Mixed, PLAIN, keyed};
 
 /// Bytes of a point or scalar.
 const WORD: usize = 32;
@@ -26,19 +26,6 @@ fn holds(features: Features) {
     let again = keyed.by_engine(&circuit, 5, CosetCache::UpTo(usize::MAX)).expect("the engine proves");
     assert_eq!(again, ours, "{features:?}: the cache changes nothing");
 }
-
-const PLAIN: Features = Features {
-    k: 5,
-    widths: 1,
-    permutation: false,
-    lookups: 0,
-    phases: None,
-    rotations: 0,
-    high_degree: false,
-    excess: false,
-    fractions: false,
-    instances: 0,
-};
 
 #[test]
 fn gates_alone() {

@@ -7,7 +7,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use crate::drawn::Drawn;
 use crate::plain;
-use crate::support::Tested as _;
+use crate::support::{Tested as _, keyed};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
@@ -15,7 +15,7 @@ proptest! {
     #[test]
     fn whole_proof_equals_the_plain_provers(k in 5u32..7, seed: u64, draws: u64) {
         let circuit = Drawn::new(k, seed);
-        let keyed = circuit.keyed();
+        let keyed = keyed(&circuit);
         let key = generate_key(&keyed.params, &circuit).expect("a key");
         prop_assert!(key.to_bytes(SerdeFormat::RawBytes) == keyed.pk.to_bytes(SerdeFormat::RawBytes));
         let ours = keyed.by_engine(&circuit, draws, CosetCache::Off).expect("the engine proves");

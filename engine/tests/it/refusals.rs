@@ -11,20 +11,9 @@ use halo2_proofs::{
 };
 use rand::{SeedableRng, rngs::StdRng};
 
-use crate::support::{Features, Mixed, Tested as _, keyed};
+use crate::support::{Features, Mixed, PLAIN, Tested as _, keyed};
 
-const SMALL: Features = Features {
-    k: 5,
-    widths: 1,
-    permutation: false,
-    lookups: 1,
-    phases: None,
-    rotations: 0,
-    high_degree: false,
-    excess: false,
-    fractions: false,
-    instances: 0,
-};
+const SMALL: Features = Features { lookups: 1, ..PLAIN };
 
 /// Proves with parts that need not fit each other.
 fn attempt(

@@ -48,6 +48,20 @@ pub struct Features {
     pub instances: usize,
 }
 
+/// Gates alone.
+pub const PLAIN: Features = Features {
+    k: 5,
+    widths: 1,
+    permutation: false,
+    lookups: 0,
+    phases: None,
+    rotations: 0,
+    high_degree: false,
+    excess: false,
+    fractions: false,
+    instances: 0,
+};
+
 /// Columns of [`Mixed`].
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -90,11 +104,18 @@ impl Mixed {
 
 /// A circuit that knows its instances.
 pub trait Tested: Circuit<Fr> + Clone {
+    /// log2 of the rows.
+    fn k(&self) -> u32;
+
     /// The instance columns.
     fn instances(&self) -> Vec<Vec<Fr>>;
 }
 
 impl Tested for Mixed {
+    fn k(&self) -> u32 {
+        self.features.k
+    }
+
     fn instances(&self) -> Vec<Vec<Fr>> {
         (0..1 + self.features.instances).map(|i| vec![Fr::from(self.seed), Fr::from(i as u64)]).collect()
     }
@@ -267,8 +288,8 @@ pub struct Keyed {
 }
 
 /// Key of a circuit.
-pub fn keyed(circuit: &Mixed) -> Keyed {
-    let params = ParamsKZG::<Bn256>::setup(circuit.features.k, StdRng::seed_from_u64(3));
+pub fn keyed(circuit: &impl Tested) -> Keyed {
+    let params = ParamsKZG::<Bn256>::setup(circuit.k(), StdRng::seed_from_u64(3));
     let vk = keygen_vk(&params, circuit).expect("verifying key");
     let pk = keygen_pk(&params, vk, circuit).expect("proving key");
     let cs = pk.get_vk().cs();

@@ -9,20 +9,9 @@ use halo2_proofs::{
 };
 use rand::{SeedableRng, rngs::StdRng};
 
-use crate::support::{Features, Mixed, Tested as _, keyed};
+use crate::support::{Features, Mixed, PLAIN, Tested as _, keyed};
 
-const CIRCUIT: Features = Features {
-    k: 6,
-    widths: 2,
-    permutation: true,
-    lookups: 1,
-    phases: None,
-    rotations: 0,
-    high_degree: false,
-    excess: false,
-    fractions: false,
-    instances: 0,
-};
+const CIRCUIT: Features = Features { k: 6, widths: 2, permutation: true, lookups: 1, ..PLAIN };
 
 /// Proves until `last` phases were entered; the phases, and the proof or the refusal.
 fn watched(last: usize) -> (Vec<Phase>, Result<Vec<u8>, EngineError>) {
