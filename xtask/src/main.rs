@@ -8,8 +8,10 @@
 //! | [`setup`] | install the pinned tools |
 //! | [`cargo`] | build a program of this repository, and ask it |
 //! | [`generate`] | the generated verifier of the demo's epochs |
+//! | [`browser`] | a browser for tests |
 //! | [`bench`] | time, memory, sizes beside the budgets |
 //! | [`contracts`] | build, test and check the contracts |
+//! | [`island`] | what a browser verifies with |
 //! | [`natspec`] | whether the contracts explain themselves |
 //! | [`demo`] | the main job, end to end |
 //! | [`test`] | all tests |
@@ -19,12 +21,14 @@
 //! Layer: outside of the product; nothing depends on it.
 
 mod bench;
+mod browser;
 mod cargo;
 mod clients;
 mod contracts;
 mod demo;
 mod fixtures;
 mod generate;
+mod island;
 mod natspec;
 mod python;
 mod setup;
@@ -59,6 +63,8 @@ enum Task {
     Fixtures(fixtures::Fixtures),
     /// Write or compare the generated verifier of the demo's epochs.
     Generate(generate::Generate),
+    /// Build what a visitor's browser verifies with.
+    Island,
     /// Run all tests.
     Test(test::Test),
     /// Check layering and other rules of the house.
@@ -73,6 +79,7 @@ fn main() -> anyhow::Result<()> {
         Task::Bench(bench) => bench::run(&bench),
         Task::Fixtures(fixtures) => fixtures::run(&fixtures),
         Task::Generate(generate) => generate::run(&generate),
+        Task::Island => island::run().map(drop),
         Task::Test(test) => test::run(&test),
         Task::Tidy => tidy::run(),
     }
