@@ -93,7 +93,8 @@ fn a_step_of_the_demo_holds() {
 #[test]
 fn a_bad_proof_is_a_bad_proof() {
     let mut bad = evidence(5, 8);
-    bad.proofs[0].replace_range(6000..6001, if &bad.proofs[0][6000..6001] == "0" { "1" } else { "0" });
+    let other = if bad.proofs[0].as_bytes()[6000] == b'0' { "1" } else { "0" };
+    bad.proofs[0].replace_range(6000..=6000, other);
     let failure = failure(&bad, STEP, &on_chain());
     assert_eq!(failure.check, "step proof");
     assert!(matches!(&*failure.reason, Reason::Claim(ClaimError::Proof { step: STEP, .. })), "{failure:?}");
