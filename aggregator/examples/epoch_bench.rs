@@ -4,7 +4,8 @@
 //! Arguments: folder where reference strings are kept, `engine` or `library`, threads. The steps have the shape
 //! of 2,410 parameters of Adam, of which few are used (the others are zero): the epoch circuit does not depend on them. The
 //! proof is verified with the library. Prints one JSON object: times in milliseconds, CPU time in seconds, peak memory of
-//! this process in bytes. The key is made here by the same prover; it is part of the memory, not of the proving time.
+//! this process in bytes, while the key was made and while the proof was; the key, made by the same prover, is part of the
+//! latter. Of the engine's proof also the phases.
 
 use std::{path::Path, time::Instant};
 
@@ -13,6 +14,8 @@ use circuits::{keys::StepProvingKey, step::shape::StepShape};
 use ledger::Rule;
 use rand::{SeedableRng, rngs::StdRng};
 
+#[path = "../../circuits/examples/support/phases.rs"]
+mod phases;
 #[allow(dead_code, reason = "the tests use all of it")]
 #[path = "../tests/it/support.rs"]
 mod support;
@@ -51,16 +54,20 @@ fn main() -> Result<(), Failure> {
         false => EpochProvingKey::generate(epoch_srs.params(), &steps.params, &steps.vk, &shape),
     }?;
     let key_ms = start.elapsed().as_millis();
+    let key_peak = usage::peak_memory();
 
     let input = support::epoch_with(&steps, Rule::AdamW, 1, 1, shape.n_steps);
     let witness = input.witness();
     let rng = StdRng::seed_from_u64(1);
+    let mut phases = phases::Phases::start();
     let (start, cpu) = (Instant::now(), usage::cpu_seconds());
     let proof = match by_library {
         true => key.prove_by_library(epoch_srs.params(), &witness, rng),
-        false => key.prove(epoch_srs.params(), &witness, rng),
+        false => key.prove_watched(epoch_srs.params(), &witness, rng, &mut phases),
     }?;
     let (prove_ms, cpu_s) = (start.elapsed().as_millis(), usage::cpu_seconds() - cpu);
+    let last_peak = usage::peak_memory();
+    let phases = phases.finish();
     key.verifying_key().verify(epoch_srs.params(), &proof)?;
     let report = serde_json::json!({
         "prover": prover,
@@ -72,7 +79,9 @@ fn main() -> Result<(), Failure> {
         "key_digest": circuits::convert::from_fr(&key.verifying_key().digest()).to_string(),
         "prove_ms": [prove_ms],
         "cpu_s": [cpu_s],
-        "peak_rss_bytes": usage::peak_memory(),
+        "key_peak_rss_bytes": key_peak,
+        "peak_rss_bytes": phases.iter().filter_map(|p| p["peak_rss_bytes"].as_u64()).fold(last_peak, u64::max),
+        "phases": phases,
     });
     println!("{report}");
     Ok(())

@@ -1,7 +1,7 @@
 //! Prints `testdata/keys/keys.json`: `cargo run -p aggregator --example pin_keys > testdata/keys/keys.json`.
 //!
-//! Digests of keys under the development SRS, which is the same everywhere. Takes some minutes and 8 GiB: the last key is
-//! that of the demo's epochs.
+//! Digests of keys under the development SRS, which is the same everywhere. Takes some minutes and 8 GiB: the demo's
+//! epochs and their wrap are among them.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +19,8 @@ const STEPS: [(Rule, usize, u32, u32); 3] =
     [(Rule::AdamW, 2_410, 15, 14), (Rule::AdamW, 5, 12, 11), (Rule::Sgd, 5, 12, 11)];
 /// Position of the step circuit, steps, k: the epochs of the demo, and of the test `epoch_end_to_end`.
 const EPOCHS: [(usize, usize, u32); 2] = [(0, 4, 21), (1, 2, 20)];
+/// Position of the epoch circuit, k: the wrap of the demo's epochs.
+const WRAPS: [(usize, u32); 1] = [(0, 21)];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cache = SrsCache::new(std::env::temp_dir().join("cairn-test-srs"));
@@ -32,13 +34,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         steps.insert(shape.to_string(), from_fr(&key.digest()).to_string());
         keys.push((srs, key));
     }
-    let mut epochs: Vec<Value> = Vec::new();
+    let (mut epochs, mut epoch_keys) = (Vec::<Value>::new(), Vec::new());
     for (step, n_steps, k) in EPOCHS {
         let (step_srs, key) = &keys[step];
         let shape = EpochShape { n_steps, n_chunks: 1, k };
-        let digest = EpochVerifyingKey::generate(srs(k)?.params(), step_srs.params(), key, &shape)?.digest();
-        let (step, digest) = (key.shape().to_string(), from_fr(&digest).to_string());
+        let epoch_key = EpochVerifyingKey::generate(srs(k)?.params(), step_srs.params(), key, &shape)?;
+        let (step, digest) = (key.shape().to_string(), from_fr(&epoch_key.digest()).to_string());
         epochs.push(json!({ "step": step, "n_steps": n_steps, "n_chunks": 1, "k": k, "digest": digest }));
+        epoch_keys.push(epoch_key);
+    }
+    let mut wraps: Vec<Value> = Vec::new();
+    for (epoch, k) in WRAPS {
+        let key = &epoch_keys[epoch];
+        let wrap = EpochVerifyingKey::generate_wrap(srs(k)?.params(), srs(key.shape().k)?.params(), key)?;
+        let [epoch, digest] = [key, &wrap].map(|key| from_fr(&key.digest()).to_string());
+        wraps.push(json!({ "epoch": epoch, "k": k, "digest": digest }));
     }
     let pinned = json!({
         "made_by": "cargo run -p aggregator --example pin_keys > testdata/keys/keys.json",
@@ -46,6 +56,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "epoch_circuit_version": CIRCUIT_VERSION,
         "step_keys": steps,
         "epoch_keys": epochs,
+        "wrap_circuit_version": aggregator::wrap::CIRCUIT_VERSION,
+        "wrap_keys": wraps,
     });
     println!("{}", serde_json::to_string_pretty(&pinned)?);
     Ok(())

@@ -278,7 +278,7 @@ impl EpochProvingKey {
         // An epoch's key serves one proof at a time: nothing is kept for the next one.
         let prepared = engine::PreparedKey::new(&self.pk, engine::CosetCache::Off)?;
         let key = (params, &self.pk, &prepared);
-        engine::prove_watched(key, &builder, &[&instances], rng, &mut transcript, watch)?;
+        engine::prove_watched(key, builder, &[&instances], rng, &mut transcript, watch)?;
         epoch_proof(&instances, transcript)
     }
 
@@ -296,7 +296,7 @@ impl EpochProvingKey {
         let mut transcript = PoseidonTranscript::new(Vec::new());
         let prepared = engine::PreparedKey::new(&self.pk, engine::CosetCache::Off)?;
         let key = (params, &self.pk, &prepared);
-        engine::prove_watched(key, &builder, &[&instances], rng, &mut transcript, watch)?;
+        engine::prove_watched(key, builder, &[&instances], rng, &mut transcript, watch)?;
         Ok(ProofInput { instances, proof: transcript.finalize() })
     }
 

@@ -147,7 +147,7 @@ async fn parts(demo: &demo::Demo, tx: &str, gas: u64) -> Value {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let demo = demo::Demo::new().await;
+    let demo = demo::Demo::on(anvil::Anvil::with_args(&["--steps-tracing"])).await;
     let mut table = Vec::new();
     for epoch in &demo.epochs {
         let anchor = demo.writer.anchor(demo.contract, epoch, 0).await.expect("anchored").into_inner();

@@ -21,7 +21,7 @@ const RUNS: u64 = 0;
 /// Slots of an `Entry` that are read: everything but the pending owner and the submitters.
 const ENTRY_SLOTS: u64 = 7;
 /// Slot of `_places` in `VerifierRegistry`.
-const PLACES: u64 = 4;
+const PLACES: u64 = 5;
 /// The bits of a word that hold an address.
 const ADDRESS: U256 = U256::from_limbs([u64::MAX, u64::MAX, u32::MAX as u64, 0]);
 /// The address of an empty place.

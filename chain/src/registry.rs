@@ -36,6 +36,8 @@ pub struct RegistryFacts {
     pub pending_owner: Option<Address>,
     /// Freezes circuit families.
     pub guardian: Address,
+    /// Who was offered the guardian's right; none if nobody.
+    pub pending_guardian: Option<Address>,
     /// Seconds between a proposal and its addition.
     pub delay: DelaySecs,
 }
@@ -48,13 +50,15 @@ impl Client {
     pub async fn registry_facts(&self, registry: Address) -> Result<RegistryFacts, ChainError> {
         let latest = BlockId::latest();
         let owner = self.view("registry owner", registry, &abi::ownerCall {}, latest).await?;
-        let pending = self.view("registry owner", registry, &abi::pendingOwnerCall {}, latest).await?;
+        let next_owner = self.view("registry owner", registry, &abi::pendingOwnerCall {}, latest).await?;
         let guardian = self.view("guardian", registry, &abi::guardianCall {}, latest).await?;
+        let next_guardian = self.view("guardian", registry, &abi::pendingGuardianCall {}, latest).await?;
         let delay = self.view("delay", registry, &abi::delayCall {}, latest).await?;
         Ok(RegistryFacts {
             owner: convert::address_back(owner),
-            pending_owner: (!pending.is_zero()).then(|| convert::address_back(pending)),
+            pending_owner: (!next_owner.is_zero()).then(|| convert::address_back(next_owner)),
             guardian: convert::address_back(guardian),
+            pending_guardian: (!next_guardian.is_zero()).then(|| convert::address_back(next_guardian)),
             delay: DelaySecs(delay),
         })
     }
@@ -196,12 +200,20 @@ impl Writer {
         Ok(Sent::from(&self.send("accept registry", registry, abi::acceptOwnershipCall {}.abi_encode()).await?))
     }
 
-    /// Hands the guardian's right on; guardian.
+    /// Offers the guardian's right to another account, which becomes guardian by accepting; none withdraws. Guardian.
     ///
     /// # Errors
-    /// [`ChainError::Reverted`] with `NotGuardian` or `ZeroAddress`.
-    pub async fn hand_guardian_on(&self, registry: Address, to: Address) -> Result<Sent, ChainError> {
-        let call = abi::transferGuardianCall { to: convert::address(to) };
-        Ok(Sent::from(&self.send("hand guardian on", registry, call.abi_encode()).await?))
+    /// [`ChainError::Reverted`] with `NotGuardian`.
+    pub async fn offer_guardian(&self, registry: Address, to: Option<Address>) -> Result<Sent, ChainError> {
+        let call = abi::transferGuardianCall { to: to.map(convert::address).unwrap_or_default() };
+        Ok(Sent::from(&self.send("offer guardian", registry, call.abi_encode()).await?))
+    }
+
+    /// Takes the offered guardian's right over.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] with `NotPendingGuardian`.
+    pub async fn accept_guardian(&self, registry: Address) -> Result<Sent, ChainError> {
+        Ok(Sent::from(&self.send("accept guardian", registry, abi::acceptGuardianCall {}.abi_encode()).await?))
     }
 }

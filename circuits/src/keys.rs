@@ -327,14 +327,29 @@ impl StepProvingKey {
         #[cfg(target_arch = "wasm32")]
         return self.prove_by_library(params, witness, instances, seeds, rng);
         #[cfg(not(target_arch = "wasm32"))]
-        {
-            check_srs(params, &self.shape)?;
-            let circuit = StepCircuit::new(self.shape.clone(), std::sync::Arc::new(witness));
-            let rng = self.linked(seeds, rng);
-            let mut transcript = PoseidonTranscript::new(Vec::new());
-            engine::prove(params, &self.pk, &self.prepared, &circuit, &[instances], rng, &mut transcript)?;
-            Ok(transcript.finalize())
-        }
+        self.prove_watched(params, witness, instances, seeds, rng, &mut engine::Unwatched)
+    }
+
+    /// [`Self::prove`] that tells `watch` of each phase before it begins, and ends when told to.
+    ///
+    /// Errors: as [`Self::prove`]; cancellation is a [`StepError::Engine`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn prove_watched(
+        &self,
+        params: &ParamsKZG<Bn256>,
+        witness: StepWitness,
+        instances: &[Fr; N_INSTANCES],
+        seeds: (&ColumnSeed, &ColumnSeed),
+        rng: impl RngCore + CryptoRng + Sync,
+        watch: &mut dyn engine::Watch,
+    ) -> Result<Vec<u8>, StepError> {
+        check_srs(params, &self.shape)?;
+        let circuit = StepCircuit::new(self.shape.clone(), std::sync::Arc::new(witness));
+        let rng = self.linked(seeds, rng);
+        let mut transcript = PoseidonTranscript::new(Vec::new());
+        let key = (params, &self.pk, &self.prepared);
+        engine::prove_watched(key, circuit, &[instances], rng, &mut transcript, watch)?;
+        Ok(transcript.finalize())
     }
 
     /// The same with the library's prover: what [`Self::prove`] is compared with.

@@ -17,6 +17,8 @@ contract VerifierRegistry is IVerifierRegistry, IERC165 {
     address public pendingOwner;
     /// @inheritdoc IVerifierRegistry
     address public guardian;
+    /// @inheritdoc IVerifierRegistry
+    address public pendingGuardian;
 
     /// @dev verifier 160 · frozen 8 · free 88. `frozen` repeats the selector's flag, so that an anchor reads one slot.
     struct Place {
@@ -117,9 +119,17 @@ contract VerifierRegistry is IVerifierRegistry, IERC165 {
     /// @inheritdoc IVerifierRegistry
     function transferGuardian(address to) external {
         if (msg.sender != guardian) revert NotGuardian(guardian, msg.sender);
-        if (to == address(0)) revert ZeroAddress();
-        guardian = to;
-        emit GuardianChanged(msg.sender, to);
+        // slither-disable-next-line missing-zero-check
+        pendingGuardian = to;
+        emit GuardianProposed(msg.sender, to);
+    }
+
+    /// @inheritdoc IVerifierRegistry
+    function acceptGuardian() external {
+        if (msg.sender != pendingGuardian) revert NotPendingGuardian(pendingGuardian, msg.sender);
+        emit GuardianChanged(guardian, msg.sender);
+        guardian = msg.sender;
+        pendingGuardian = address(0);
     }
 
     /// @inheritdoc IVerifierRegistry

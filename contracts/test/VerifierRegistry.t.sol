@@ -148,16 +148,31 @@ contract VerifierRegistryTest is AnchorFixture {
         assertEq(registry.pendingOwner(), address(0), "no offer left");
     }
 
-    function test_transferGuardian_onlyByGuardian() public {
+    function test_transferGuardian_onlyByGuardianInTwoSteps() public {
         vm.prank(ADMIN);
         vm.expectRevert(abi.encodeWithSelector(IVerifierRegistry.NotGuardian.selector, GUARDIAN, ADMIN));
         registry.transferGuardian(ADMIN);
-        vm.startPrank(GUARDIAN);
-        vm.expectRevert(abi.encodeWithSelector(IVerifierRegistry.ZeroAddress.selector));
-        registry.transferGuardian(address(0));
+        vm.prank(GUARDIAN);
         registry.transferGuardian(STRANGER);
+        assertEq(registry.guardian(), GUARDIAN, "still the first guardian");
+        vm.prank(ADMIN);
+        vm.expectRevert(abi.encodeWithSelector(IVerifierRegistry.NotPendingGuardian.selector, STRANGER, ADMIN));
+        registry.acceptGuardian();
+        vm.prank(STRANGER);
+        registry.acceptGuardian();
+        assertEq(registry.guardian(), STRANGER, "the new guardian");
+        assertEq(registry.pendingGuardian(), address(0), "no offer left");
+    }
+
+    function test_transferGuardian_withdrawnOfferIsWorthNothing() public {
+        vm.startPrank(GUARDIAN);
+        registry.transferGuardian(STRANGER);
+        registry.transferGuardian(address(0));
         vm.stopPrank();
-        assertEq(registry.guardian(), STRANGER, "guardian");
+        vm.prank(STRANGER);
+        vm.expectRevert(abi.encodeWithSelector(IVerifierRegistry.NotPendingGuardian.selector, address(0), STRANGER));
+        registry.acceptGuardian();
+        assertEq(registry.guardian(), GUARDIAN, "still the guardian");
     }
 
     function test_constructor_revertsWhen_zeroAddress() public {

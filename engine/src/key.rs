@@ -12,7 +12,7 @@ use halo2_proofs::{
 };
 use rayon::prelude::*;
 
-use crate::constraints::{compressed, numerator};
+use crate::constraints::{Part, compressed, numerator};
 use crate::error::EngineError;
 use crate::fft::{Coset, Domain, bit_reverse, powers_from};
 use crate::program::{Column, Program};
@@ -31,8 +31,9 @@ pub enum CosetCache {
 pub struct PreparedKey {
     digest: Fr,
     pub(crate) domain: Domain,
-    pub(crate) cosets: Vec<Coset>,
-    pub(crate) numerator: Program,
+    /// Of the cosets on which the quotient is computed.
+    pub(crate) shifts: Vec<Fr>,
+    pub(crate) numerator: Vec<Part>,
     /// Input and table of each lookup.
     pub(crate) lookups: Vec<[Program; 2]>,
     cached: Vec<HashMap<Column, Vec<Fr>>>,
@@ -49,7 +50,6 @@ impl PreparedKey {
         // h has degree below (degree − 1)·n: that many cosets determine it. Powers of the generator of the whole group give
         // cosets that differ from each other and from the subgroup itself.
         let shifts = powers_from(Fr::MULTIPLICATIVE_GENERATOR, Fr::MULTIPLICATIVE_GENERATOR, cs.degree() - 1);
-        let cosets: Vec<Coset> = shifts.into_iter().map(|shift| domain.coset(shift)).collect();
         let numerator = numerator(cs)?;
         let lookups = cs
             .lookups()
@@ -57,15 +57,15 @@ impl PreparedKey {
             .map(|l| Ok([compressed(l.input_expressions())?, compressed(l.table_expressions())?]))
             .collect::<Result<_, EngineError>>()?;
         let mut key =
-            Self { digest: pk.get_vk().transcript_repr(), domain, cosets, numerator, lookups, cached: Vec::new() };
-        let own: Vec<Column> = key.numerator.columns().into_iter().filter(|c| is_own(*c)).collect();
-        let bytes = key.cosets.len() * own.len() * n * size_of::<Fr>();
+            Self { digest: pk.get_vk().transcript_repr(), domain, shifts, numerator, lookups, cached: Vec::new() };
+        let own: Vec<Column> = key.numerator.iter().flat_map(|p| &p.loads).copied().filter(|c| is_own(*c)).collect();
+        let bytes = key.shifts.len() * own.len() * n * size_of::<Fr>();
         if matches!(cache, CosetCache::UpTo(most) if bytes <= most) {
-            key.cached = key
-                .cosets
-                .iter()
-                .map(|coset| own.par_iter().filter_map(|c| Some((*c, key.own_values(pk, coset, *c)?))).collect())
-                .collect();
+            let on_coset = |shift: &Fr| {
+                let coset = key.domain.coset(*shift);
+                own.par_iter().filter_map(|c| Some((*c, key.own_values(pk, &coset, *c)?))).collect()
+            };
+            key.cached = key.shifts.iter().map(on_coset).collect();
         }
         Ok(key)
     }
@@ -103,9 +103,9 @@ impl PreparedKey {
         Some(values)
     }
 
-    /// `X^n − 1` on a coset, where it is constant.
-    pub(crate) fn vanishing(&self, coset: &Coset) -> Fr {
-        coset.shift().pow_vartime([self.domain.n() as u64]) - Fr::ONE
+    /// `X^n − 1` on the coset of a shift, where it is constant.
+    pub(crate) fn vanishing(&self, shift: &Fr) -> Fr {
+        shift.pow_vartime([self.domain.n() as u64]) - Fr::ONE
     }
 }
 

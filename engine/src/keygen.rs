@@ -8,6 +8,7 @@ use halo2_proofs::{
     halo2curves::{
         bn256::{Bn256, Fr, G1Affine},
         ff::{Field, PrimeField},
+        group::Curve as _,
     },
     plonk::{
         Advice, Any, Assigned, Assignment, Challenge, Circuit, Column, ConstraintSystem, Error as PlonkError, Fixed,
@@ -61,7 +62,8 @@ pub fn generate_key<C: Circuit<Fr>>(
         let views: Vec<&[Fr]> = columns.iter().map(Vec::as_slice).collect();
         commit_all(&views, bases.lagrange())
     };
-    let permutation_vk = permutation::VerifyingKey::from_commitments(commit(&sigmas));
+    let permutation_vk =
+        permutation::VerifyingKey::from_commitments(session.cycles.commitments(&bases, &sigmas, &domain));
     let fixed_commitments = commit(&fixed);
     drop(bases);
 
@@ -144,6 +146,28 @@ impl Cycles {
                     .collect()
             })
             .collect()
+    }
+}
+
+impl Cycles {
+    /// Commitments to [`Self::permutations`].
+    ///
+    /// Without copies the j-th column is `δ^j·X`, whose commitment is one multiplication; only the rows that are part of a
+    /// cycle differ from it, and only they are summed.
+    fn commitments(&self, bases: &Bases<'_>, sigmas: &[Vec<Fr>], domain: &Domain) -> Vec<G1Affine> {
+        let deltas = powers_from(Fr::ONE, Fr::DELTA, self.columns.len());
+        let moved: Vec<Vec<Fr>> = sigmas
+            .iter()
+            .zip(&deltas)
+            .map(|(sigma, delta)| {
+                let mut out = powers_from(*delta, domain.omega(), self.rows);
+                out.par_iter_mut().zip(sigma).with_min_len(1 << 10).for_each(|(own, sigma)| *own = *sigma - *own);
+                out
+            })
+            .collect();
+        let views: Vec<&[Fr]> = moved.iter().map(Vec::as_slice).collect();
+        let sums = commit_all(&views, bases.lagrange());
+        sums.iter().zip(deltas).map(|(sum, delta)| (bases.monomial()[1] * delta + sum).to_affine()).collect()
     }
 }
 

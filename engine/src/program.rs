@@ -385,18 +385,30 @@ impl Program {
         symbol: impl Fn(Symbol) -> Fr,
         column: impl Fn(Column) -> &'a [Fr],
     ) -> Vec<Fr> {
+        let mut out = vec![Fr::ZERO; n];
+        self.add_to(&mut out, symbol, column);
+        out
+    }
+
+    /// Adds what the program gives to `out`, which has a value for each row; rotations wrap.
+    pub(crate) fn add_to<'a>(
+        &self,
+        out: &mut [Fr],
+        symbol: impl Fn(Symbol) -> Fr,
+        column: impl Fn(Column) -> &'a [Fr],
+    ) {
         let scalars = self.scalars(symbol);
         if let Value::Scalar(id) = self.result {
-            return vec![scalars[id]; n];
+            return out.par_iter_mut().with_min_len(1 << 10).for_each(|x| *x += scalars[id]);
         }
         let columns: Vec<&[Fr]> = self.queries.iter().map(|(c, _)| column(*c)).collect();
+        let n = out.len();
         let block = BLOCK.min(n);
-        let mut out = vec![Fr::ZERO; n];
-        let new = || Machine::new(self.registers, block);
-        out.par_chunks_mut(block).enumerate().with_min_len(4).for_each_init(new, |machine, (b, out)| {
-            machine.run(self, b * block, n, &columns, &scalars, out);
+        let new = || (Machine::new(self.registers, block), vec![Fr::ZERO; block]);
+        out.par_chunks_mut(block).enumerate().with_min_len(4).for_each_init(new, |(machine, result), (b, out)| {
+            machine.run(self, b * block, n, &columns, &scalars, result);
+            out.iter_mut().zip(result).for_each(|(x, r)| *x += *r);
         });
-        out
     }
 
     fn scalars(&self, symbol: impl Fn(Symbol) -> Fr) -> Vec<Fr> {

@@ -38,12 +38,14 @@ const RANDOM_CHUNK: usize = 1 << 12;
 /// which KZG does not use), not from a generator of the thread, and the groups of a lookup's permuted columns stand in the
 /// order of their values.
 ///
+/// The circuit is dropped when it has filled its columns.
+///
 /// Errors: [`EngineError`]. A false witness yields a proof that does not verify.
 pub fn prove<E, T, R, C>(
     params: &ParamsKZG<Bn256>,
     pk: &ProvingKey<G1Affine>,
     key: &PreparedKey,
-    circuit: &C,
+    circuit: C,
     instances: &[&[Fr]],
     rng: R,
     transcript: &mut T,
@@ -62,7 +64,7 @@ where
 /// Errors: [`EngineError`], [`EngineError::Cancelled`] among them; the transcript is then of no use.
 pub fn prove_watched<E, T, R, C>(
     (params, pk, key): (&ParamsKZG<Bn256>, &ProvingKey<G1Affine>, &PreparedKey),
-    circuit: &C,
+    circuit: C,
     instances: &[&[Fr]],
     mut rng: R,
     transcript: &mut T,
@@ -82,7 +84,9 @@ where
     pk.get_vk().hash_into(transcript)?;
 
     enter(watch, Phase::Witness)?;
-    let witness = synthesize(cs, &bases, circuit, instances, &mut rng, transcript)?;
+    let witness = synthesize(cs, &bases, &circuit, instances, &mut rng, transcript)?;
+    // Its cells may take as much memory as the columns.
+    drop(circuit);
     let mut columns = Columns {
         advice: witness.advice,
         instance: instances.iter().map(|values| padded(values, n)).collect(),
@@ -109,7 +113,7 @@ where
     symbols.y = *transcript.squeeze_challenge_scalar::<()>();
 
     columns.all_mut().into_par_iter().for_each(|values| domain.to_coefficients(values));
-    let of = key.cosets.len();
+    let of = key.shifts.len();
     let pieces = quotient::pieces(
         key,
         pk,

@@ -34,30 +34,32 @@ pub(crate) fn pieces<'a>(
     mut enter: impl FnMut(usize) -> Result<(), EngineError>,
 ) -> Result<Vec<Vec<Fr>>, EngineError> {
     let (domain, n) = (&key.domain, key.domain.n());
-    let on_cosets = (0..key.cosets.len())
-        .map(|c| {
+    let on_cosets = key
+        .shifts
+        .iter()
+        .enumerate()
+        .map(|(c, shift)| {
             enter(c)?;
-            let coset = &key.cosets[c];
-            let columns: HashMap<Column, Cow<'_, [Fr]>> = key
-                .numerator
-                .columns()
-                .into_par_iter()
-                .with_max_len(1)
-                .map(|column| {
-                    let values = if let Some(values) = key.cached(c, column) {
-                        Cow::Borrowed(values)
-                    } else if let Some(values) = key.own_values(pk, coset, column) {
-                        Cow::Owned(values)
-                    } else {
-                        let mut values = witness(column).to_vec();
-                        domain.to_values(coset, &mut values);
-                        Cow::Owned(values)
-                    };
-                    (column, values)
-                })
-                .collect();
-            let mut values = key.numerator.run(n, &symbol, |column| columns[&column].as_ref());
-            drop(columns);
+            let coset = domain.coset(*shift);
+            let load = |column: &Column| {
+                let values = if let Some(values) = key.cached(c, *column) {
+                    Cow::Borrowed(values)
+                } else if let Some(values) = key.own_values(pk, &coset, *column) {
+                    Cow::Owned(values)
+                } else {
+                    let mut values = witness(*column).to_vec();
+                    domain.to_values(&coset, &mut values);
+                    Cow::Owned(values)
+                };
+                (*column, values)
+            };
+            let mut columns: HashMap<Column, Cow<'_, [Fr]>> = HashMap::new();
+            let mut values = vec![Fr::ZERO; n];
+            for part in &key.numerator {
+                columns.par_extend(part.loads.par_iter().with_max_len(1).map(load));
+                part.program.add_to(&mut values, &symbol, |column| columns[&column].as_ref());
+                columns.retain(|column, _| !part.drops.contains(column));
+            }
             domain.to_coefficients(&mut values);
             Ok(values)
         })
@@ -70,12 +72,12 @@ fn separate(key: &PreparedKey, on_cosets: &[Vec<Fr>]) -> Vec<Vec<Fr>> {
     let bits = key.domain.k();
     let d = on_cosets.len();
     let inverse = |x: Fr| Option::from(x.invert()).unwrap_or(Fr::ZERO);
-    let nodes: Vec<Fr> = key.cosets.iter().map(|coset| key.vanishing(coset) + Fr::ONE).collect();
-    let shifts: Vec<Fr> = key.cosets.iter().map(|coset| inverse(coset.shift())).collect();
+    let nodes: Vec<Fr> = key.shifts.iter().map(|shift| key.vanishing(shift) + Fr::ONE).collect();
+    let shifts: Vec<Fr> = key.shifts.iter().map(|shift| inverse(*shift)).collect();
     // weights[j][i]: what coset j contributes to piece i, the division by X^n − 1 included.
     let weights: Vec<Vec<Fr>> = (0..d)
         .map(|j| {
-            let factor = inverse(key.vanishing(&key.cosets[j]));
+            let factor = inverse(key.vanishing(&key.shifts[j]));
             lagrange(&nodes, j).into_iter().map(|c| c * factor).collect()
         })
         .collect();

@@ -1,23 +1,33 @@
 //! Hashing of content, on all cores: SHA-1 of pieces (v1) and SHA-256 trees of files (v2) in one reading.
+//!
+//! Where the processor can, whole pieces of a file are hashed sixteen at a time (`lanes`); everything else, and
+//! everything elsewhere, by the plain crates.
 
-use std::io::{self, Read};
+use std::io;
 
 use ledger::Digest;
 use rayon::prelude::*;
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
 
-use crate::content::Content;
+use crate::content::{Content, Source};
 use crate::files::{FileList, FilesError, Layout};
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::{LANES, Lanes};
 use crate::merkle;
 use crate::path::ContentPath;
 use crate::piece::{BLOCK_BYTES, PieceLength};
 
-/// Bytes that one thread reads and hashes before it takes other work.
+/// Bytes that one thread reads and hashes before it takes other work, or sixteen pieces if they are more.
 const TASK_BYTES: u64 = 4 << 20;
 
-/// Bytes read at once: many blocks, and still in the cache when they are hashed a second time.
-const READ_BYTES: usize = 256 << 10;
+/// Bytes read at once: many blocks, and still in the cache when they are hashed.
+const READ_BYTES: usize = 1 << 20;
+
+/// Whole pieces from which on lanes pay off, the others idle: sixteen side by side take as long as five to six one after
+/// the other (docs/adr/0017).
+#[cfg(target_arch = "x86_64")]
+const MIN_LANES: usize = 6;
 
 /// Content that could not be hashed.
 #[derive(Debug, thiserror::Error)]
@@ -93,10 +103,8 @@ pub fn hash(
 ) -> Result<ContentHashes, HashError> {
     let layout = files.layout(piece_length)?;
     let tasks = tasks(&layout, piece_length);
-    let done: Vec<Result<Vec<Piece>, HashError>> = tasks
-        .par_iter()
-        .map_init(|| vec![0; READ_BYTES], |buffer, task| task.run(piece_length, content, buffer, progress))
-        .collect();
+    let done: Vec<Result<Vec<Piece>, HashError>> =
+        tasks.par_iter().map_init(|| vec![0; READ_BYTES], |buffer, task| task.run(content, buffer, progress)).collect();
     let mut hashes = ContentHashes { pieces: Vec::new(), files: Vec::with_capacity(layout.files.len()) };
     let mut done = tasks.iter().zip(done).peekable();
     for (at, placed) in layout.files.iter().enumerate() {
@@ -121,6 +129,7 @@ struct Task<'a> {
     /// Position in the list.
     file: usize,
     path: &'a ContentPath,
+    piece_length: PieceLength,
     /// Of the whole file.
     file_len: u64,
     offset: u64,
@@ -136,13 +145,14 @@ struct Piece {
 }
 
 fn tasks<'a>(layout: &Layout<'a>, piece_length: PieceLength) -> Vec<Task<'a>> {
-    let step = TASK_BYTES.max(u64::from(piece_length.bytes()));
+    let step = TASK_BYTES.max(16 * u64::from(piece_length.bytes()));
     let of_file = |(file, placed): (usize, &crate::files::Placed<'a>)| {
         let (path, file_len, pad) = (&placed.file.path, placed.file.len, placed.pad);
         let offsets = (0..file_len.div_ceil(step)).map(move |n| n * step);
         // An empty file has no pieces, but that it is there and empty is looked at.
         let offsets = offsets.chain((file_len == 0).then_some(0));
-        offsets.map(move |offset| Task { file, path, file_len, offset, len: step.min(file_len - offset), pad })
+        let len = move |offset| step.min(file_len - offset);
+        offsets.map(move |offset| Task { file, path, piece_length, file_len, offset, len: len(offset), pad })
     };
     layout.files.iter().enumerate().flat_map(of_file).collect()
 }
@@ -150,63 +160,127 @@ fn tasks<'a>(layout: &Layout<'a>, piece_length: PieceLength) -> Vec<Task<'a>> {
 impl Task<'_> {
     fn run(
         &self,
-        piece_length: PieceLength,
         content: &dyn Content,
         buffer: &mut [u8],
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Piece>, HashError> {
-        let failed = |source| HashError::Io { path: self.path.clone(), source };
-        let mut source = content.open(self.path, self.offset).map_err(failed)?;
+        let source = self.open(content)?;
         let mut pieces = Vec::new();
-        let mut left = self.len;
-        while left > 0 {
-            let len = left.min(u64::from(piece_length.bytes()));
-            left -= len;
-            let is_end = self.offset + self.len == self.file_len && left == 0;
-            let pad = if is_end { self.pad } else { 0 };
-            pieces.push(self.piece(&mut source, len, pad, piece_length, buffer)?);
+        let (piece, end) = (u64::from(self.piece_length.bytes()), self.offset + self.len);
+        let mut at = self.offset;
+        #[cfg(target_arch = "x86_64")]
+        if let Some(lanes) = Lanes::detect() {
+            let mut sources = Vec::new();
+            while let Some(n) = n_lanes((end - at) / piece) {
+                pieces.extend(self.side_by_side(lanes, content, &mut sources, at, n, buffer)?);
+                at += n as u64 * piece;
+                progress(n as u64 * piece);
+            }
+        }
+        while at < end {
+            let len = piece.min(end - at);
+            pieces.push(self.piece(&*source, at, len, buffer)?);
+            at += len;
             progress(len);
         }
-        if self.offset + self.len == self.file_len && source.read(&mut buffer[..1]).map_err(failed)? > 0 {
-            return Err(HashError::Longer { path: self.path.clone(), expected: self.file_len });
+        if end == self.file_len {
+            match source.read_exact_at(&mut buffer[..1], end) {
+                Ok(()) => return Err(HashError::Longer { path: self.path.clone(), expected: self.file_len }),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                Err(error) => return Err(self.failed(error)),
+            }
         }
         Ok(pieces)
     }
 
-    fn piece(
+    /// The `n` whole pieces from `offset` on, one in each lane. `sources` are the readers of the lanes, kept from one call
+    /// to the next.
+    #[cfg(target_arch = "x86_64")]
+    fn side_by_side(
         &self,
-        source: &mut dyn Read,
-        len: u64,
-        pad: u64,
-        piece_length: PieceLength,
+        lanes: Lanes,
+        content: &dyn Content,
+        sources: &mut Vec<Box<dyn Source>>,
+        offset: u64,
+        n: usize,
         buffer: &mut [u8],
-    ) -> Result<Piece, HashError> {
+    ) -> Result<Vec<Piece>, HashError> {
+        let piece = self.piece_length.bytes() as usize;
+        // Each lane has its part of the buffer. Long pieces have a reader each, so that the system reads ahead in all.
+        let part = piece.min(READ_BYTES / LANES);
+        while sources.len() < if part == piece { 1 } else { n } {
+            sources.push(self.open(content)?);
+        }
+        let mut hasher = lanes.pieces();
+        let mut leaves = vec![Vec::with_capacity(piece / BLOCK_BYTES as usize); n];
+        for at in (0..piece).step_by(part) {
+            if part == piece {
+                self.read(&*sources[0], &mut buffer[..n * part], offset)?;
+            } else {
+                for (lane, (source, part)) in sources.iter().zip(buffer.chunks_exact_mut(part)).take(n).enumerate() {
+                    self.read(&**source, part, offset + (lane * piece + at) as u64)?;
+                }
+            }
+            for block in (0..part).step_by(BLOCK_BYTES as usize) {
+                // A lane without a piece takes the first's again, and nobody looks at its hashes.
+                let leaf = |lane| &buffer[if lane < n { lane } else { 0 } * part + block..][..BLOCK_BYTES as usize];
+                for (leaves, leaf) in leaves.iter_mut().zip(hasher.leaves(std::array::from_fn(leaf))) {
+                    leaves.push(leaf);
+                }
+            }
+        }
+        let height = self.piece_length.height();
+        let piece = |(leaves, v1)| Piece { v1, v2: merkle::root(leaves, height, merkle::filler(0)) };
+        Ok(leaves.into_iter().zip(hasher.finish()).map(piece).collect())
+    }
+
+    /// The piece of `len` bytes at `offset`, or what the file has of it.
+    fn piece(&self, source: &dyn Source, offset: u64, len: u64, buffer: &mut [u8]) -> Result<Piece, HashError> {
         let mut v1 = Sha1::new();
         let mut blocks = Vec::with_capacity(len.div_ceil(u64::from(BLOCK_BYTES)) as usize);
-        let mut left = len;
-        while left > 0 {
-            let some = &mut buffer[..left.min(READ_BYTES as u64) as usize];
-            source.read_exact(some).map_err(|source| match source.kind() {
-                io::ErrorKind::UnexpectedEof => HashError::Shorter { path: self.path.clone(), expected: self.file_len },
-                _ => HashError::Io { path: self.path.clone(), source },
-            })?;
+        let mut at = offset;
+        while at < offset + len {
+            let some = &mut buffer[..(offset + len - at).min(READ_BYTES as u64) as usize];
+            self.read(source, some, at)?;
             for block in some.chunks(BLOCK_BYTES as usize) {
                 blocks.push(Digest(Sha256::digest(block).into()));
                 v1.update(block);
             }
-            left -= some.len() as u64;
+            at += some.len() as u64;
         }
         // What is behind the file is part of its last piece in v1.
         let zeros = [0; 4096];
-        let mut left = pad;
+        let mut left = if at == self.file_len { self.pad } else { 0 };
         while left > 0 {
             let some = left.min(zeros.len() as u64);
             v1.update(&zeros[..some as usize]);
             left -= some;
         }
         // A file within one piece is a tree just high enough for it; pieces of a longer one are all of the same height.
-        let is_alone = self.file_len <= u64::from(piece_length.bytes());
-        let height = if is_alone { merkle::height(blocks.len() as u64) } else { piece_length.height() };
+        let is_alone = self.file_len <= u64::from(self.piece_length.bytes());
+        let height = if is_alone { merkle::height(blocks.len() as u64) } else { self.piece_length.height() };
         Ok(Piece { v1: v1.finalize().into(), v2: merkle::root(blocks, height, merkle::filler(0)) })
     }
+
+    fn open(&self, content: &dyn Content) -> Result<Box<dyn Source>, HashError> {
+        content.open(self.path).map_err(|source| self.failed(source))
+    }
+
+    fn read(&self, source: &dyn Source, buffer: &mut [u8], offset: u64) -> Result<(), HashError> {
+        source.read_exact_at(buffer, offset).map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => HashError::Shorter { path: self.path.clone(), expected: self.file_len },
+            _ => self.failed(source),
+        })
+    }
+
+    fn failed(&self, source: io::Error) -> HashError {
+        HashError::Io { path: self.path.clone(), source }
+    }
+}
+
+/// Lanes for the next of `n_pieces` whole pieces, if they pay off.
+#[cfg(target_arch = "x86_64")]
+fn n_lanes(n_pieces: u64) -> Option<usize> {
+    let n = n_pieces.min(LANES as u64) as usize;
+    (n >= MIN_LANES).then_some(n)
 }

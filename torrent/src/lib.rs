@@ -19,6 +19,7 @@
 //! | [`piece`](PieceLength) | how long pieces are |
 //! | [`content`](Content) | where bytes come from |
 //! | [`hash`](hash()) | SHA-1 of pieces and SHA-256 trees of files, on all cores |
+//! | `lanes` | sixteen messages at a time, where the processor can |
 //! | `merkle` | the trees |
 //! | [`metainfo`](Metainfo) | making `.torrent` files, and reading those of strangers |
 //! | [`magnet`](Magnet) | links |
@@ -32,6 +33,8 @@ mod content;
 mod files;
 mod hash;
 mod infohash;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod magnet;
 mod merkle;
 mod metainfo;
@@ -41,7 +44,7 @@ mod piece;
 pub mod swarm;
 
 pub use bundle::{BundleError, bundle_files};
-pub use content::{Content, Directory};
+pub use content::{Content, Directory, Source};
 pub use files::{FileEntry, FileList, FilesError, MAX_BYTES, MAX_FILES, PAD_DIR};
 pub use hash::{ContentHashes, FileHashes, HashError, hash};
 pub use infohash::{InfohashV1, InfohashV2};

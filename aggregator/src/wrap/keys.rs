@@ -93,7 +93,7 @@ impl WrapProvingKey {
         let mut transcript = transcript();
         let prepared = engine::PreparedKey::new(&self.pk, engine::CosetCache::Off)?;
         let key = (params, &self.pk, &prepared);
-        engine::prove_watched(key, &builder, &[&instances], rng, &mut transcript, watch)?;
+        engine::prove_watched(key, builder, &[&instances], rng, &mut transcript, watch)?;
         epoch_proof(&instances, transcript)
     }
 

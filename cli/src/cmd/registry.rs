@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use chain::LogSteps;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use ledger::{Address, Digest, Selector};
 use serde::{Deserialize, Serialize};
 
@@ -65,29 +65,38 @@ pub enum Action {
         #[command(flatten)]
         verifier: VerifierPlace,
     },
-    /// Offer the registry to another account, which becomes its owner by accepting; owner.
-    #[command(after_help = "Example: cairn registry offer --rpc URL --contract 0x… --to 0x… --key-file KEY")]
+    /// Offer a role to another account, which has it by accepting; who has it now.
+    #[command(
+        after_help = "Example: cairn registry offer --role guardian --rpc URL --contract 0x… --to 0x… --key-file KEY"
+    )]
     Offer {
         #[command(flatten)]
         signed: Signed,
+        /// What is offered.
+        #[arg(long, value_enum, default_value_t)]
+        role: Role,
         #[command(flatten)]
         to: Recipient,
     },
-    /// Take the offered registry over.
-    #[command(after_help = "Example: cairn registry accept --rpc URL --contract 0x… --key-file KEY")]
+    /// Take an offered role over.
+    #[command(after_help = "Example: cairn registry accept --role guardian --rpc URL --contract 0x… --key-file KEY")]
     Accept {
         #[command(flatten)]
         signed: Signed,
+        /// What was offered.
+        #[arg(long, value_enum, default_value_t)]
+        role: Role,
     },
-    /// Hand the guardian's right to another account, at once; guardian.
-    #[command(after_help = "Example: cairn registry guardian --rpc URL --contract 0x… --to 0x… --key-file KEY")]
-    Guardian {
-        #[command(flatten)]
-        signed: Signed,
-        /// The next guardian.
-        #[arg(long)]
-        to: Address,
-    },
+}
+
+/// Who decides what in a registry.
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub enum Role {
+    /// Proposes and adds verifiers.
+    #[default]
+    Owner,
+    /// Freezes circuit families.
+    Guardian,
 }
 
 /// A registry, by the anchor that uses it.
@@ -138,6 +147,7 @@ struct Report {
     owner: Address,
     pending_owner: Option<Address>,
     guardian: Address,
+    pending_guardian: Option<Address>,
     delay_secs: u64,
     selector: Option<Selector>,
     frozen: Option<bool>,
@@ -168,7 +178,7 @@ impl Action {
     fn signed(&self) -> &Signed {
         match self {
             Self::Freeze { signed, .. } | Self::ProveBroken { signed, .. } | Self::Cancel { signed, .. } => signed,
-            Self::Offer { signed, .. } | Self::Accept { signed } | Self::Guardian { signed, .. } => signed,
+            Self::Offer { signed, .. } | Self::Accept { signed, .. } => signed,
         }
     }
 
@@ -193,9 +203,20 @@ impl Action {
                 let sent = writer.cancel_proposal(registry, *selector, *epoch_size).await?;
                 ("cancel", selector.to_string(), Some(sent))
             }
-            Self::Offer { to, .. } => ("offer", all, Some(writer.offer_registry(registry, to.account()).await?)),
-            Self::Accept { .. } => ("accept", all, Some(writer.accept_registry(registry).await?)),
-            Self::Guardian { to, .. } => ("guardian", all, Some(writer.hand_guardian_on(registry, *to).await?)),
+            Self::Offer { to, role, .. } => {
+                let sent = match role {
+                    Role::Owner => writer.offer_registry(registry, to.account()).await?,
+                    Role::Guardian => writer.offer_guardian(registry, to.account()).await?,
+                };
+                ("offer", all, Some(sent))
+            }
+            Self::Accept { role, .. } => {
+                let sent = match role {
+                    Role::Owner => writer.accept_registry(registry).await?,
+                    Role::Guardian => writer.accept_guardian(registry).await?,
+                };
+                ("accept", all, Some(sent))
+            }
         };
         Ok(Acted::new(action, &writer, registry, subject, sent))
     }
@@ -225,6 +246,7 @@ async fn show(place: &Place, selector: Option<Selector>) -> anyhow::Result<Repor
         owner: facts.owner,
         pending_owner: facts.pending_owner,
         guardian: facts.guardian,
+        pending_guardian: facts.pending_guardian,
         delay_secs: facts.delay.0,
         selector,
         frozen,
@@ -241,6 +263,9 @@ fn text(r: &Report) -> String {
     ];
     if let Some(pending) = r.pending_owner {
         lines.push(format!("offered to {pending}"));
+    }
+    if let Some(pending) = r.pending_guardian {
+        lines.push(format!("guardian's right offered to {pending}"));
     }
     if let (Some(selector), Some(frozen)) = (r.selector, r.frozen) {
         lines.push(format!("circuit  {selector}{}", if frozen { ", stopped" } else { "" }));

@@ -114,8 +114,14 @@ async fn registry_is_shown_handed_over_and_stopped_by_its_guardian_only() {
     assert_eq!(shown["pending_owner"], account);
     world.nobody(&["accept"]).must();
     assert!(world.guardian(&["offer", "--withdraw"]).refused(1).contains("NotRegistryOwner("));
-    assert!(world.nobody(&["guardian", "--to", account]).refused(1).contains("NotGuardian("), "not even the owner");
-    world.guardian(&["guardian", "--to", account]).must();
+    let offer = ["offer", "--role", "guardian", "--to", account];
+    assert!(world.nobody(&offer).refused(1).contains("NotGuardian("), "not even the owner");
+    let accept = ["accept", "--role", "guardian"];
+    assert!(world.nobody(&accept).refused(1).contains("NotPendingGuardian("));
+    world.guardian(&offer).must();
+    let shown = world.call(&["registry", "show"], false, &[]).must();
+    assert_eq!((&shown["guardian"], &shown["pending_guardian"]), (&owner, &json!(account)));
+    world.nobody(&accept).must();
     world.nobody(&freeze).must();
     let shown = world.call(&["registry", "show", "--selector", &selector], false, &[]).must();
     assert_eq!((&shown["guardian"], &shown["frozen"]), (&json!(account), &json!(true)));

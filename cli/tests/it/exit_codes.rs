@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::{Scratch, cairn};
 
-const COMMANDS: [&[&str]; 32] = [
+const COMMANDS: [&[&str]; 31] = [
     &["srs"],
     &["keys"],
     &["train"],
@@ -29,7 +29,6 @@ const COMMANDS: [&[&str]; 32] = [
     &["registry", "cancel"],
     &["registry", "offer"],
     &["registry", "accept"],
-    &["registry", "guardian"],
     &["attest", "sign"],
     &["attest", "publish"],
     &["attest", "revoke"],

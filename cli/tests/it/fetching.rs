@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use torrent::swarm::{Swarm, SwarmOptions};
 
 use crate::anchoring::Demo;
-use crate::support::{Answer, Scratch, cairn, copy, piped};
+use crate::support::{Answer, Scratch, cairn, copy, piped, within};
 
 /// `cairn seed`, which ends with the test.
 struct Seeder {
@@ -166,7 +166,7 @@ pub fn write_manifest(run: &Path, size: TreeSize, root: Root) {
 }
 
 /// Every file of a directory with its bytes, lock files apart.
-fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let (mut found, mut left) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(at) = left.pop() {
         for entry in fs::read_dir(&at).expect("a directory") {
@@ -392,12 +392,7 @@ async fn a_full_disk_and_a_kill_are_survived() {
     // No file may be longer than 1 KiB: the system's answer is that of a full disk, for longer files.
     let script = "trap '' XFSZ; ulimit -f 1; exec \"$@\"";
     let full = piped(&args);
-    let mut limited = std::process::Command::new("bash");
-    limited.args(["-c", script, "bash"]).arg(full.get_program()).args(full.get_args());
-    for (key, value) in full.get_envs() {
-        limited.env(key, value.expect("set"));
-    }
-    let output = limited.stdin(Stdio::null()).output().expect("bash runs");
+    let output = within(&["bash", "-c", script, "bash"], &full).stdin(Stdio::null()).output().expect("bash runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("File too large") && said.contains(".fetching/"), "{said}");
@@ -480,7 +475,9 @@ async fn runs_come_and_go_while_others_are_seeded() {
     let bundle = answer["bytes"].as_u64().expect("bytes");
     let [figures] = &status().await[..] else { panic!("one torrent") };
     assert_eq!(figures["activity"], "seeding");
-    assert!(figures["uploaded_bytes"].as_u64() >= Some(bundle), "{figures}");
+    let [uploaded, total] = ["uploaded_bytes", "total_bytes"].map(|key| figures[key].as_u64().expect(key));
+    assert!(uploaded >= bundle && figures["known_peers"].as_u64() >= Some(1), "{figures}");
+    assert_eq!(figures["ratio"].as_f64(), Some(uploaded as f64 / total as f64), "{figures}");
     let metrics = get(&monitor, "/metrics").await;
     assert!(
         metrics.contains("\ncairn_torrents 1\n") && metrics.contains("cairn_torrent_uploaded_bytes_total{infohash="),

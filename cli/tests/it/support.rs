@@ -1,6 +1,7 @@
 //! Runs the binary in a home that all tests share: reference strings are made once.
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::LazyLock,
@@ -94,7 +95,29 @@ fn command(home: &Path, args: &[&str]) -> Command {
 
 /// Runs `cairn` in another home.
 pub fn cairn_in(home: &Path, args: &[&str]) -> Answer {
-    let output = command(home, args).output().expect("cairn runs");
+    answer(&mut command(home, args), args)
+}
+
+/// Runs what follows without any network: not even the loopback interface is up.
+pub const ALONE: &[&str] = &["unshare", "--map-root-user", "--net"];
+
+/// Runs `cairn` by another program, which is given the command line to run.
+pub fn cairn_within(program: &[&str], home: &Path, args: &[&str]) -> Answer {
+    answer(&mut within(program, &command(home, args)), args)
+}
+
+/// A command, run by another program, which is given the command line to run. Where it reads and writes is not taken over.
+pub fn within<A: AsRef<OsStr>>(program: &[A], inner: &Command) -> Command {
+    let mut outer = Command::new(&program[0]);
+    outer.args(&program[1..]).arg(inner.get_program()).args(inner.get_args());
+    for (key, value) in inner.get_envs() {
+        outer.env(key, value.expect("set"));
+    }
+    outer
+}
+
+fn answer(command: &mut Command, args: &[&str]) -> Answer {
+    let output = command.stdin(Stdio::null()).output().expect("cairn runs");
     Answer {
         command: args.join(" "),
         code: output.status.code(),
@@ -117,6 +140,14 @@ pub fn process(args: &[&str]) -> Command {
 pub fn process_in(home: &Path, args: &[&str]) -> Command {
     let mut command = command(home, args);
     command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// A command that says on standard error what it says to users.
+pub fn talking(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
+    command.args(args).arg("--json").env("CAIRN_HOME", &*HOME);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 

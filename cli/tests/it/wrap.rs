@@ -23,8 +23,6 @@ fn mark_wrapped(run: &Path) {
 #[test]
 fn epochs_of_a_run_are_wrapped_alike_and_have_their_selector() {
     let (_scratch, run) = copy(Path::new(RUN));
-    // The committed run has no step proofs.
-    fs::create_dir(run.join("proofs")).expect("scratch space");
     let path = run.to_str().expect("UTF-8");
     let selector = || cairn(&["status", "--run", path]).must()["selector"].as_str().expect("a selector").to_owned();
     let refused = |wrap: &str| cairn(&["aggregate", "--run", path, "--wrap", wrap]).refused(2).trim_end().to_owned();

@@ -32,6 +32,8 @@ interface IVerifierRegistry {
     event RegistryOwnerProposed(address indexed from, address indexed to);
     /// @notice The registry has another owner.
     event RegistryOwnerChanged(address indexed from, address indexed to);
+    /// @notice `to` may become the guardian by accepting.
+    event GuardianProposed(address indexed from, address indexed to);
     /// @notice The registry has another guardian.
     event GuardianChanged(address indexed from, address indexed to);
 
@@ -41,6 +43,8 @@ interface IVerifierRegistry {
     error NotPendingRegistryOwner(address pending, address caller);
     /// @notice Thrown when `caller` is not the guardian.
     error NotGuardian(address guardian, address caller);
+    /// @notice Thrown when `caller` was not proposed as the guardian.
+    error NotPendingGuardian(address pending, address caller);
     /// @notice Thrown when an address that must be set is zero.
     error ZeroAddress();
     /// @notice Thrown when 2^logSteps is above the largest epoch.
@@ -100,9 +104,13 @@ interface IVerifierRegistry {
     /// @notice Takes the offered registry over.
     function acceptOwnership() external;
 
-    /// @notice Hands the guardian's right to `to`; only the guardian can, so that an owner cannot remove it.
-    /// @param to The new guardian, not zero.
+    /// @notice Offers the guardian's right to `to`; zero withdraws the offer. Only the guardian can, so that an owner
+    /// cannot remove it.
+    /// @param to Who may accept it.
     function transferGuardian(address to) external;
+
+    /// @notice Takes the offered guardian's right over.
+    function acceptGuardian() external;
 
     /// @notice The verifier of epochs of 2^logSteps steps.
     /// @dev Reverts with SelectorFrozen or VerifierMissing instead of returning an address that must not be used.
@@ -137,4 +145,8 @@ interface IVerifierRegistry {
     /// @notice Who freezes selectors.
     /// @return account The guardian.
     function guardian() external view returns (address account);
+
+    /// @notice Who was offered the guardian's right; zero if nobody.
+    /// @return account Who may accept.
+    function pendingGuardian() external view returns (address account);
 }

@@ -11,7 +11,7 @@ use halo2_proofs::{
 };
 use rand::{SeedableRng, rngs::StdRng};
 
-use crate::support::{Features, Mixed, keyed};
+use crate::support::{Features, Mixed, Tested as _, keyed};
 
 const SMALL: Features = Features {
     k: 5,
@@ -36,7 +36,7 @@ fn attempt(
 ) -> EngineError {
     let mut transcript = Blake2bWrite::<_, _, Challenge255<_>>::init(Vec::new());
     let rng = StdRng::seed_from_u64(1);
-    prove(params, &of.pk, key, circuit, instances, rng, &mut transcript).expect_err("refused")
+    prove(params, &of.pk, key, circuit.clone(), instances, rng, &mut transcript).expect_err("refused")
 }
 
 #[test]

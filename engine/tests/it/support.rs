@@ -86,9 +86,16 @@ impl Mixed {
     fn rows(&self, config: &Config) -> usize {
         (1 << self.features.k) - config.blinding_rows - 1
     }
+}
 
+/// A circuit that knows its instances.
+pub trait Tested: Circuit<Fr> + Clone {
     /// The instance columns.
-    pub fn instances(&self) -> Vec<Vec<Fr>> {
+    fn instances(&self) -> Vec<Vec<Fr>>;
+}
+
+impl Tested for Mixed {
+    fn instances(&self) -> Vec<Vec<Fr>> {
         (0..1 + self.features.instances).map(|i| vec![Fr::from(self.seed), Fr::from(i as u64)]).collect()
     }
 }
@@ -272,7 +279,7 @@ pub fn keyed(circuit: &Mixed) -> Keyed {
 
 impl Keyed {
     /// The library's proof.
-    pub fn by_library(&self, circuit: &Mixed, seed: u64) -> Vec<u8> {
+    pub fn by_library(&self, circuit: &impl Tested, seed: u64) -> Vec<u8> {
         let instances = circuit.instances();
         let instances: Vec<&[Fr]> = instances.iter().map(Vec::as_slice).collect();
         let mut transcript = Blake2bWrite::<_, _, Challenge255<_>>::init(Vec::new());
@@ -289,18 +296,18 @@ impl Keyed {
     }
 
     /// The engine's proof.
-    pub fn by_engine(&self, circuit: &Mixed, seed: u64, cache: CosetCache) -> Result<Vec<u8>, EngineError> {
+    pub fn by_engine(&self, circuit: &impl Tested, seed: u64, cache: CosetCache) -> Result<Vec<u8>, EngineError> {
         let key = PreparedKey::new(&self.pk, cache)?;
         let instances = circuit.instances();
         let instances: Vec<&[Fr]> = instances.iter().map(Vec::as_slice).collect();
         let mut transcript = Blake2bWrite::<_, _, Challenge255<_>>::init(Vec::new());
         let rng = StdRng::seed_from_u64(seed);
-        prove(&self.params, &self.pk, &key, circuit, &instances, rng, &mut transcript)?;
+        prove(&self.params, &self.pk, &key, circuit.clone(), &instances, rng, &mut transcript)?;
         Ok(transcript.finalize())
     }
 
     /// Whether the library's verifier accepts.
-    pub fn verifies(&self, circuit: &Mixed, proof: &[u8]) -> bool {
+    pub fn verifies(&self, circuit: &impl Tested, proof: &[u8]) -> bool {
         let instances = circuit.instances();
         let instances: Vec<&[Fr]> = instances.iter().map(Vec::as_slice).collect();
         let mut transcript = Blake2bRead::<_, _, Challenge255<_>>::init(proof);

@@ -9,7 +9,7 @@ use halo2_proofs::{
 };
 use rand::{SeedableRng, rngs::StdRng};
 
-use crate::support::{Features, Mixed, keyed};
+use crate::support::{Features, Mixed, Tested as _, keyed};
 
 const CIRCUIT: Features = Features {
     k: 6,
@@ -39,7 +39,7 @@ fn watched(last: usize) -> (Vec<Phase>, Result<Vec<u8>, EngineError>) {
     };
     let rng = StdRng::seed_from_u64(5);
     let key = (&keyed.params, &keyed.pk, &key);
-    let result = prove_watched(key, &circuit, &instances, rng, &mut transcript, &mut watch);
+    let result = prove_watched(key, circuit, &instances, rng, &mut transcript, &mut watch);
     (phases, result.map(|()| transcript.finalize()))
 }
 

@@ -268,14 +268,14 @@ async fn serve(server: Arc<Server>, stream: TcpStream) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Content, ContentPath, FileEntry, FileList, Metainfo, Options, PieceLength};
+    use crate::{Content, ContentPath, FileEntry, FileList, Metainfo, Options, PieceLength, Source};
 
     struct Zeros(FileList);
 
     impl Content for Zeros {
-        fn open(&self, path: &ContentPath, offset: u64) -> io::Result<Box<dyn io::Read>> {
+        fn open(&self, path: &ContentPath) -> io::Result<Box<dyn Source>> {
             let file = self.0.files().iter().find(|file| file.path == *path).ok_or(io::ErrorKind::NotFound)?;
-            Ok(Box::new(io::Read::take(io::repeat(0), file.len - offset)))
+            Ok(Box::new(vec![0; file.len as usize]))
         }
     }
 

@@ -65,6 +65,17 @@ fn lengths_around_blocks_and_pieces_are_hashed_as_defined() {
 }
 
 #[test]
+fn whole_pieces_of_any_number_are_hashed_as_defined() {
+    // Around the number of pieces that are hashed side by side, in pieces of one read and of several.
+    for log in [14, 17] {
+        for n_pieces in [5, 6, 7, 15, 16, 17, 33] {
+            let content = Memory::new([("a", bytes(7, n_pieces << log)), ("b", bytes(8, (n_pieces << log) + 1))]);
+            compare(&content, piece(log));
+        }
+    }
+}
+
+#[test]
 fn files_longer_than_a_task_are_hashed_as_defined() {
     let content = Memory::new([("a", bytes(1, (9 << 20) + 5)), ("b", bytes(2, 4 << 20)), ("c", bytes(3, 8 << 20))]);
     compare(&content, piece(14));
@@ -108,6 +119,36 @@ fn a_file_that_changed_since_it_was_listed_is_refused() {
     assert!(matches!(hash(&no_longer_empty), HashError::Longer { path: at, expected: 0 } if at == path("b")));
     let gone = Memory::new([("a", bytes(1, 100_000))]);
     assert!(matches!(hash(&gone), HashError::Io { path: at, .. } if at == path("b")));
+}
+
+#[test]
+fn files_on_disk_are_hashed_as_in_memory() {
+    let content = Memory::new([("a", bytes(1, (9 << 20) + 5)), ("d/b", bytes(2, 16 << 14)), ("empty", Vec::new())]);
+    let dir = tempfile::tempdir().expect("scratch space");
+    content.write_to(dir.path());
+    let directory = torrent::Directory(dir.path().to_owned());
+    for log in [14, 18] {
+        let on_disk = hash(&content.list(), piece(log), &directory, &|_| ()).expect("the files are there");
+        assert_eq!(on_disk, hash(&content.list(), piece(log), &content, &|_| ()).expect("nothing fails in memory"));
+    }
+    // The end of one that is hashed side by side is missing.
+    std::fs::File::options()
+        .write(true)
+        .open(dir.path().join("d/b"))
+        .and_then(|file| file.set_len((16 << 14) - 1))
+        .expect("a file");
+    let shorter = hash(&content.list(), piece(14), &directory, &|_| ()).expect_err("it changed");
+    assert!(matches!(shorter, HashError::Shorter { path: at, expected: 262_144 } if at == path("d/b")));
+}
+
+#[test]
+fn the_portable_code_passes_the_same_tests() {
+    let this = std::env::current_exe().expect("a path");
+    let args = ["hashes::", "--skip", "the_portable_code"];
+    let output = std::process::Command::new(this).args(args).env("CAIRN_PORTABLE", "1").output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("test hashes::whole_pieces_of_any_number_are_hashed_as_defined ... ok"), "{text}");
 }
 
 #[cfg(unix)]

@@ -1,11 +1,12 @@
 //! Content in memory, and torrents of it.
 
 use std::collections::BTreeMap;
-use std::io::{self, Cursor, Read};
+use std::io;
 use std::path::Path;
 
 use torrent::{
-    Content, ContentPath, FileEntry, FileList, Metainfo, Options, PieceLength, Tracker, Visibility, WebSeed, hash,
+    Content, ContentPath, FileEntry, FileList, Metainfo, Options, PieceLength, Source, Tracker, Visibility, WebSeed,
+    hash,
 };
 
 /// A path from text with slashes.
@@ -58,9 +59,8 @@ impl Memory {
 }
 
 impl Content for Memory {
-    fn open(&self, path: &ContentPath, offset: u64) -> io::Result<Box<dyn Read>> {
-        let bytes = self.0.get(path).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(Cursor::new(bytes[offset as usize..].to_vec())))
+    fn open(&self, path: &ContentPath) -> io::Result<Box<dyn Source>> {
+        Ok(Box::new(self.0.get(path).ok_or(io::ErrorKind::NotFound)?.clone()))
     }
 }
 

@@ -356,6 +356,29 @@ fn limits_are_read_and_are_at_least_a_block() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_keep_to_their_limits() {
+    let content = Memory::new([("log", bytes(90, 384 << 10))]);
+    let limit = RateLimit::new(64 << 10).ok();
+    let (up, down) = (SwarmOptions { upload: limit, ..listening() }, SwarmOptions { download: limit, ..listening() });
+    let fetched = async |seeds: SwarmOptions, fetches: SwarmOptions| {
+        let seed = seeded(&content, seeds).await;
+        let (to, peers) = (tempfile::tempdir().expect("scratch space"), [address(&seed.swarm)]);
+        let fetcher = start(fetches).await;
+        let started = std::time::Instant::now();
+        let done = fetcher.fetch(&of(seed.torrent.metadata(), to.path(), &peers), &|_| ()).await;
+        let took = started.elapsed();
+        assert_eq!(done.expect("it arrives").received, 384 << 10);
+        assert_same(to.path(), &content);
+        took
+    };
+    // A second's worth may go out at once, the other five take a second each. A busy machine only takes longer.
+    let (sent, received) = tokio::join!(fetched(up, listening()), fetched(listening(), down));
+    for (what, took) in [("upload", sent), ("download", received)] {
+        assert!(took >= Duration::from_secs(4), "{what}: 384 KiB at 64 KiB a second took {took:?}");
+    }
+}
+
 /// A web server on a directory, by Python's own with ranges added; ends with the test.
 struct Web(std::process::Child, String);
 

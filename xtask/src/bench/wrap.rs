@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde_json::{Map, Value, json};
 
 use super::table::{bytes, least, line, number};
@@ -58,12 +58,27 @@ pub fn epoch(tools: &Tools) -> anyhow::Result<Value> {
         let node = Anvil::start(tools)?;
         let verifier = cairn.must(&["deploy", "--rpc", &node.rpc, "--anvil-dev-key", "--run", run])?;
         let anchored = cairn.must(&["anchor", "--run", run, "--rpc", &node.rpc, "--anvil-dev-key"])?;
-        let verified = cairn.must(&["verify", "--all", "--run", run, "--rpc", &node.rpc])?;
+        let verified = cairn.must(&["verify", "--all", "--run", run, "--rpc", &node.rpc, "--contract", contract])?;
+        let solc = tools.bin_dir().join("solc");
+        let source = scratch.join("wrap/Verifier.sol");
+        let generated =
+            cairn.must(&["verifier", "--run", run, "--out", path_text(&source)?, "--solc", path_text(&solc)?])?;
+        check_key(tools.repo(), text(&generated, "key_digest")?)?;
         print(name, &aggregated, &verifier, &anchored)?;
         let row = json!({ "aggregate": aggregated, "deploy": verifier, "anchor": anchored, "verify": verified });
         figures.insert(name.replace(' ', "_"), row);
     }
     Ok(Value::Object(figures))
+}
+
+/// The key is one of the committed ones.
+fn check_key(repo: &Path, got: &str) -> anyhow::Result<()> {
+    let path = repo.join("testdata/keys/keys.json");
+    let file = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let pinned: Value = serde_json::from_str(&file).with_context(|| format!("parse {}", path.display()))?;
+    let keys = ["epoch_keys", "wrap_keys"].into_iter().filter_map(|kind| pinned[kind].as_array()).flatten();
+    ensure!(keys.into_iter().any(|key| key["digest"] == got), "key {got}: {} does not have it", path.display());
+    Ok(())
 }
 
 fn print(name: &str, aggregated: &Value, verifier: &Value, anchored: &Value) -> anyhow::Result<()> {

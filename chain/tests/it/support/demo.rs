@@ -66,9 +66,13 @@ fn submission(value: &Value, run: RunId, index: u64, range: &mut CompactRange) -
 impl Demo {
     /// Deploys everything and registers the run.
     pub async fn new() -> Self {
+        Self::on(Anvil::start()).await
+    }
+
+    /// The same on a node with settings of its own.
+    pub async fn on(anvil: Anvil) -> Self {
         let text = include_str!("../../../../testdata/anchor/demo.json");
         let vectors: Value = serde_json::from_str(text).expect("the vectors parse");
-        let anvil = Anvil::start();
         let writer = anvil.writer().await;
         let plan = DeployPlan::new(writer.address(), writer.address(), DelaySecs(0), Salt([0; 32])).expect("artifacts");
         let registry = writer.deploy(&plan.registry).await.expect("registry").address;
