@@ -24,6 +24,29 @@ pub struct StateSeed(pub [u8; 32]);
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct ColumnSeed([u8; 32]);
 
+/// Seed of what one proof draws besides its state columns: first the blinding rows of the gradient, then the rest.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct ProofSeed(pub [u8; 32]);
+
+impl ProofSeed {
+    /// The generator to prove with: ChaCha20 keyed with the seed.
+    pub fn rng(&self) -> ChaCha20Rng {
+        ChaCha20Rng::from_seed(self.0)
+    }
+}
+
+impl std::fmt::Debug for ProofSeed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ProofSeed(..)")
+    }
+}
+
+impl std::fmt::Debug for ColumnSeed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ColumnSeed(..)")
+    }
+}
+
 impl std::fmt::Debug for RunSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("RunSecret(..)")
@@ -46,6 +69,17 @@ impl RunSecret {
         info.extend_from_slice(&state.to_be_bytes());
         StateSeed(expand(&self.0, &info))
     }
+
+    /// Seed of all else that is random in one chunk's proof, for a proof that others make: whoever makes it makes the same
+    /// bytes, and the commitment of the gradient is known beforehand. `content` is the SHA-256 of everything that is proved,
+    /// so that no seed serves two witnesses.
+    ///
+    /// HKDF-SHA256, no salt, info `"cairn/proof/v1" ‖ content (32)`.
+    pub fn proof_seed(&self, content: &[u8; 32]) -> ProofSeed {
+        let mut info = b"cairn/proof/v1".to_vec();
+        info.extend_from_slice(content);
+        ProofSeed(expand(&self.0, &info))
+    }
 }
 
 impl StateSeed {
@@ -64,6 +98,16 @@ fn expand(key: &[u8; 32], info: &[u8]) -> [u8; 32] {
 }
 
 impl ColumnSeed {
+    /// The seed that somebody else derived, see [`Self::expose`].
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes. With the values they open this chunk of this state, and nothing else.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The column's generator: ChaCha20 keyed with the seed.
     fn rng(&self) -> ChaCha20Rng {
         ChaCha20Rng::from_seed(self.0)
@@ -71,9 +115,13 @@ impl ColumnSeed {
 
     /// The first `rows` blinding values, top row first.
     pub fn blinding(&self, rows: usize) -> Vec<Fr> {
-        let mut rng = self.rng();
-        (0..rows).map(|_| Fr::random(&mut rng)).collect()
+        blinding(self.rng(), rows)
     }
+}
+
+/// The blinding values of the first column that a generator blinds.
+pub(crate) fn blinding(mut rng: impl RngCore, rows: usize) -> Vec<Fr> {
+    (0..rows).map(|_| Fr::random(&mut rng)).collect()
 }
 
 /// `next_u64` calls that one field element takes.

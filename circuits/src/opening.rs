@@ -15,7 +15,7 @@ use halo2_proofs::{
 use ledger::CurvePoint;
 
 use crate::convert::{ConvertError, from_g1};
-use crate::linked::{ColumnSeed, StateSeed};
+use crate::linked::{ColumnSeed, ProofSeed, StateSeed, blinding};
 use crate::reference::State;
 use crate::step::circuit::signed;
 use crate::step::shape::StepShape;
@@ -42,6 +42,29 @@ pub fn commit_column(
         column[at + 2] = Fr::from(*v);
     }
     column[n - blinding_rows..].copy_from_slice(&seed.blinding(blinding_rows));
+    commit(params, shape, column)
+}
+
+/// Commitment of one chunk's gradient column in a proof made with [`ProofSeed::rng`].
+///
+/// Shape, errors: as [`commit_column`]. Scale: `gradient` raw Q24.
+pub fn commit_gradient(
+    params: &ParamsKZG<Bn256>,
+    shape: &StepShape,
+    blinding_rows: usize,
+    gradient: &[i64],
+    seed: &ProofSeed,
+) -> Result<CurvePoint, ConvertError> {
+    let n = 1usize << shape.k;
+    let mut column = vec![Fr::ZERO; n];
+    for (i, g) in gradient.iter().enumerate() {
+        column[i * shape.rows] = signed(*g);
+    }
+    column[n - blinding_rows..].copy_from_slice(&blinding(seed.rng(), blinding_rows));
+    commit(params, shape, column)
+}
+
+fn commit(params: &ParamsKZG<Bn256>, shape: &StepShape, column: Vec<Fr>) -> Result<CurvePoint, ConvertError> {
     let domain = EvaluationDomain::<Fr>::new(1, shape.k);
     let poly = domain.lagrange_from_vec(column);
     let point: G1Affine = params.commit_lagrange(&poly, Blind(Fr::ZERO)).to_affine();

@@ -9,11 +9,12 @@
 //! | `frame` | tensors in requests |
 //! | `hub` | all runs, their keys, the queue |
 //! | `metrics` | counters |
+//! | `provers` | who makes the proofs |
 //! | `refusal` | why a request is refused |
 //! | `routes` | the routes and their description |
 //! | `run` | which steps of a run were accepted, and the state after them |
 //! | `token` | who may ask |
-//! | `worker` | proves what was accepted |
+//! | `worker` | has what was accepted proved, and puts it in the log |
 
 use std::future::Future;
 use std::io;
@@ -27,6 +28,7 @@ mod api;
 mod frame;
 mod hub;
 mod metrics;
+mod provers;
 mod refusal;
 mod routes;
 mod run;
@@ -34,6 +36,7 @@ mod token;
 mod worker;
 
 pub use hub::{Config, Hub};
+pub use provers::{Here, Provers, ProversError, Work};
 pub use routes::{description, router};
 pub use token::Token;
 

@@ -259,23 +259,29 @@ impl Session {
         Ok(check_open(self.run, self.steps(), &self.private.children(self.steps())?)?)
     }
 
+    /// The prover of this run's steps with the keys at hand.
+    ///
+    /// Errors: [`SessionError::OtherKey`], [`ProveError::Capacity`].
+    pub fn prover<'k>(&self, (srs, key): (&'k Srs, &'k StepProvingKey)) -> Result<StepProver<'k>, SessionError> {
+        let (expected, got) = (self.policy.step_key_digest, from_fr(&key.verifying_key().digest()));
+        if expected != got {
+            return Err(SessionError::OtherKey { run: self.run, expected, got });
+        }
+        Ok(StepProver::new(srs.params(), key, self.policy, self.run, self.has_parent, self.seeds.clone())?)
+    }
+
     /// Proves the next step from `before`, chunk by chunk, and verifies what it made. Nothing is written.
     ///
     /// Errors: [`SessionError::OtherKey`], [`SessionError::Prove`].
     pub fn prove(
         &self,
-        (srs, key): (&Srs, &StepProvingKey),
+        keys: (&Srs, &StepProvingKey),
         before: &State,
         hyper: &Hyper,
         gradient: &[i64],
         on_chunk: &mut dyn FnMut(usize, usize),
     ) -> Result<ProvedStep, SessionError> {
-        let (expected, got) = (self.policy.step_key_digest, from_fr(&key.verifying_key().digest()));
-        if expected != got {
-            return Err(SessionError::OtherKey { run: self.run, expected, got });
-        }
-        let prover = StepProver::new(srs.params(), key, self.policy, self.run, self.has_parent, self.seeds.clone())?;
-        Ok(prover.prove(self.steps(), before, hyper, gradient, on_chunk)?)
+        Ok(self.prover(keys)?.prove(self.steps(), before, hyper, gradient, on_chunk)?)
     }
 
     /// Puts a proved step in the log; the state after it is on disk before the step that leads to it is.

@@ -2,16 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use circuits::claim::{ClaimError, chunk_instances, verify_step};
+use circuits::claim::{ClaimError, verify_step};
 use circuits::keys::{StepError, StepProvingKey, StepVerifyingKey};
-use circuits::linked::{RunSecret, StateSeed};
+use circuits::linked::{ProofSeed, RunSecret, StateSeed};
 use circuits::opening::{chunk_len, chunks, commit_state};
-use circuits::reference::{RangeError, State, StepConstants};
-use circuits::step::witness::{StepWitness, WitnessError};
-use circuits::{convert::to_fr, digest::state_digest};
+use circuits::reference::{RangeError, State};
+use circuits::{
+    convert::{from_fr, to_fr},
+    digest::state_digest,
+};
 use halo2_proofs::{halo2curves::bn256::Bn256, poly::kzg::commitment::ParamsKZG};
-use ledger::{ChunkCommitments, ChunkIndex, CurvePoint, FieldElement, Hyper, Policy, RunId, StepIndex, StepStatement};
+use ledger::{ChunkIndex, CurvePoint, FieldElement, Hyper, Policy, RunId, StepIndex, StepStatement};
 use rand_core::OsRng;
+
+use crate::job::{ChunkJob, JobError, JobId};
+use crate::state_file::StateFileError;
 
 /// Why a step can't be proved.
 #[derive(Debug, thiserror::Error)]
@@ -35,17 +40,25 @@ pub enum ProveError {
         /// Quantity, index and value.
         source: RangeError,
     },
-    /// The chunk has no witness.
+    /// The state has a value outside of the number format.
+    #[error("step {step}: {source}")]
+    State {
+        /// The step.
+        step: StepIndex,
+        /// Quantity, index and value.
+        source: StateFileError,
+    },
+    /// The chunk has no proof.
     #[error("step {step}, chunk {chunk}: {source}")]
-    Witness {
+    Job {
         /// The step.
         step: StepIndex,
         /// The chunk.
         chunk: ChunkIndex,
         /// Why.
-        source: WitnessError,
+        source: Box<JobError>,
     },
-    /// halo2 failed.
+    /// The bytes are no proof of this circuit.
     #[error("step {step}, chunk {chunk}: {source}")]
     Step {
         /// The step.
@@ -109,6 +122,17 @@ pub struct ProvedStep {
     pub verify: Duration,
 }
 
+/// A step whose update is computed, and which waits for its proofs.
+#[derive(Clone, Debug)]
+pub struct PreparedStep {
+    /// What is to be proved, without the commitments of the chunks.
+    pub statement: StepStatement,
+    /// The state after the step.
+    pub next: State,
+    /// What the proof of each chunk is made of.
+    pub jobs: Vec<ChunkJob>,
+}
+
 /// Proves the steps of one run.
 #[derive(Debug)]
 pub struct StepProver<'a> {
@@ -153,6 +177,65 @@ impl<'a> StepProver<'a> {
         Ok((points, digest))
     }
 
+    /// Computes the update of step `step` from `state` with `gradient`, and what each chunk's proof is made of.
+    ///
+    /// Errors: [`ProveError::LearningRate`], [`ProveError::Range`]; nothing is proved of a step that has no result.
+    pub fn prepare(
+        &self,
+        step: StepIndex,
+        state: &State,
+        hyper: &Hyper,
+        gradient: &[i64],
+    ) -> Result<PreparedStep, ProveError> {
+        if hyper.lr > self.policy.lr_max {
+            return Err(ProveError::LearningRate { step, max: self.policy.lr_max, got: hyper.lr });
+        }
+        let rule = self.policy.rule;
+        let fresh = step == StepIndex(0) && !self.has_parent;
+        let (next, schedule) =
+            state.step(rule, fresh, hyper, gradient).map_err(|source| ProveError::Range { step, source })?;
+        let n_chunks = self.policy.n_chunks as usize;
+        let len = chunk_len(state.len(), n_chunks);
+        let seeds = (self.seeds.state(self.run, step.0), self.seeds.state(self.run, step.0 + 1));
+        let mut jobs = Vec::with_capacity(n_chunks);
+        for (chunk, part) in (0..).map(ChunkIndex).zip(chunks(state, n_chunks)) {
+            let start = (chunk.0 as usize * len).min(gradient.len());
+            let mut job = ChunkJob {
+                id: JobId { run: self.run, step, chunk },
+                fresh,
+                hyper: *hyper,
+                shape: self.verifying_key.shape().clone(),
+                step_key: from_fr(&self.verifying_key.digest()),
+                gradient: gradient[start..start + part.len()].to_vec(),
+                state: part,
+                input: seeds.0.column_seed(chunk.0),
+                output: seeds.1.column_seed(chunk.0),
+                rest: ProofSeed([0; 32]),
+            };
+            job.derive_rest(&self.seeds.secret).map_err(|source| ProveError::State { step, source })?;
+            jobs.push(job);
+        }
+        let statement = StepStatement { run: self.run, step, fresh, hyper: *hyper, schedule, chunks: Vec::new() };
+        Ok(PreparedStep { statement, next, jobs })
+    }
+
+    /// Puts the proofs of all chunks together, and verifies them.
+    ///
+    /// Errors: [`ProveError::Step`], [`ProveError::SelfCheck`].
+    pub fn finish(&self, prepared: PreparedStep, proofs: Vec<Vec<u8>>) -> Result<ProvedStep, ProveError> {
+        let PreparedStep { mut statement, next, .. } = prepared;
+        let step = statement.step;
+        for (chunk, proof) in (0..).map(ChunkIndex).zip(&proofs) {
+            let points = self.verifying_key.points(proof);
+            statement.chunks.push(points.map_err(|source| ProveError::Step { step, chunk, source })?);
+        }
+        let start = Instant::now();
+        verify_step(&self.verifying_key, self.params, &self.policy, &statement, &proofs)?;
+        let verify = start.elapsed();
+        let state_out = circuits::digest::state_after(&statement)?;
+        Ok(ProvedStep { statement, proofs, state_out, next, verify })
+    }
+
     /// Proves step `step` from `state` with `gradient`, chunk by chunk, and verifies what it made.
     ///
     /// `on_chunk(done, of)` is called after each chunk.
@@ -166,38 +249,28 @@ impl<'a> StepProver<'a> {
         gradient: &[i64],
         on_chunk: &mut dyn FnMut(usize, usize),
     ) -> Result<ProvedStep, ProveError> {
-        if hyper.lr > self.policy.lr_max {
-            return Err(ProveError::LearningRate { step, max: self.policy.lr_max, got: hyper.lr });
-        }
-        let rule = self.policy.rule;
-        let fresh = step == StepIndex(0) && !self.has_parent;
-        let (next, schedule) =
-            state.step(rule, fresh, hyper, gradient).map_err(|source| ProveError::Range { step, source })?;
-        let n_chunks = self.policy.n_chunks as usize;
-        let len = chunk_len(state.len(), n_chunks);
-        let constants = StepConstants::new(rule, fresh, hyper, &schedule);
-        let seeds = (self.seeds.state(self.run, step.0), self.seeds.state(self.run, step.0 + 1));
-        let mut statement = StepStatement { run: self.run, step, fresh, hyper: *hyper, schedule, chunks: Vec::new() };
-        let mut proofs = Vec::with_capacity(n_chunks);
-        for (chunk, part) in (0..).map(ChunkIndex).zip(chunks(state, n_chunks)) {
-            let start = (chunk.0 as usize * len).min(gradient.len());
-            let gradient = &gradient[start..start + part.len()];
-            let witness = StepWitness::honest(self.verifying_key.shape(), constants, &part, gradient)
-                .map_err(|source| ProveError::Witness { step, chunk, source })?;
-            let instances = chunk_instances(rule, &statement, chunk);
-            let columns = (seeds.0.column_seed(chunk.0), seeds.1.column_seed(chunk.0));
-            let fail = |source| ProveError::Step { step, chunk, source };
-            let proof =
-                self.key.prove(self.params, witness, &instances, (&columns.0, &columns.1), OsRng).map_err(fail)?;
-            let points: ChunkCommitments = self.verifying_key.points(&proof).map_err(fail)?;
-            statement.chunks.push(points);
-            proofs.push(proof);
-            on_chunk(proofs.len(), n_chunks);
-        }
-        let start = Instant::now();
-        verify_step(&self.verifying_key, self.params, &self.policy, &statement, &proofs)?;
-        let verify = start.elapsed();
-        let state_out = circuits::digest::state_after(&statement)?;
-        Ok(ProvedStep { statement, proofs, state_out, next, verify })
+        let prepared = self.prepare(step, state, hyper, gradient)?;
+        let proofs = prove_here(self.params, self.key, &prepared.jobs, on_chunk)?;
+        self.finish(prepared, proofs)
     }
+}
+
+/// Proves the chunks one after the other, with fresh randomness for all but the states. `on_chunk(done, of)` is called after
+/// each.
+///
+/// Errors: [`ProveError::Job`].
+pub fn prove_here(
+    params: &ParamsKZG<Bn256>,
+    key: &StepProvingKey,
+    jobs: &[ChunkJob],
+    on_chunk: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Vec<u8>>, ProveError> {
+    let mut proofs = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let JobId { step, chunk, .. } = job.id;
+        let fail = |source| ProveError::Job { step, chunk, source: Box::new(source) };
+        proofs.push(job.prove(params, key, OsRng).map_err(fail)?);
+        on_chunk(proofs.len(), jobs.len());
+    }
+    Ok(proofs)
 }

@@ -128,6 +128,72 @@ def test_schedulers_set_the_learning_rate_of_each_step():
     assert [s.hyper.lr for s in steps] == expected and len(set(expected)) == 6
 
 
+def _sequence(optimizer):
+    warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, 0.1, total_iters=3)
+    after = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    return torch.optim.lr_scheduler.SequentialLR(optimizer, [warm_up, after], milestones=[3])
+
+
+SCHEDULERS = {
+    "step": lambda o: torch.optim.lr_scheduler.StepLR(o, 2, 0.5),
+    "lambda": lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda t: 1 / (t + 1)),
+    "sequence": _sequence,
+    "restarts": lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, T_0=3),
+    "one_cycle": lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.02, total_steps=10, cycle_momentum=False),
+    "plateau": lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(o, patience=0),
+}
+
+
+@pytest.mark.parametrize("name", list(SCHEDULERS))
+def test_any_scheduler_sets_the_rates_that_it_sets_of_torchs_own_optimizer(name):
+    ours, theirs = model(), model()
+    optimizer, other = CairnAdamW(ours, lr=0.01), torch.optim.AdamW(theirs.parameters(), lr=0.01)
+    scheduler, reference = SCHEDULERS[name](optimizer), SCHEDULERS[name](other)
+    steps, expected = [], []
+    optimizer.on_step(steps.append)
+    # It gets worse after two steps, for the one that looks at it.
+    for t, metric in enumerate([3.0, 2.0, 2.5, 2.5, 2.5, 2.5]):
+        backward(ours, t)
+        backward(theirs, t)
+        expected.append(round(other.param_groups[0]["lr"] * 2**32))
+        for one, rates in ((optimizer, scheduler), (other, reference)):
+            one.step()
+            rates.step(*([metric] if name == "plateau" else []))
+    assert [s.hyper.lr for s in steps] == expected and len(set(expected)) > 1
+
+
+def test_a_scheduler_goes_on_from_its_saved_state():
+    def parts():
+        net = model()
+        optimizer = CairnAdamW(net, lr=0.01)
+        return net, optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=6)
+
+    def run(net, optimizer, scheduler, first, last):
+        for t in range(first, last):
+            backward(net, t)
+            optimizer.step()
+            scheduler.step()
+
+    straight = parts()
+    run(*straight, 0, 6)
+    begun, again = parts(), parts()
+    run(*begun, 0, 3)
+    for of, to in zip(begun[1:], again[1:]):
+        to.load_state_dict(of.state_dict())
+    run(*again, 3, 6)
+    assert again[1].cairn.state.digest() == straight[1].cairn.state.digest()
+    assert again[2].get_last_lr() == straight[2].get_last_lr()
+
+
+def test_a_scheduler_that_changes_more_than_the_rate_is_refused():
+    net = model()
+    optimizer = CairnAdamW(net, lr=0.01)
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=10)
+    backward(net, 0)
+    with pytest.raises(GroupError, match="only lr may change"):
+        optimizer.step()
+
+
 def test_clipping_before_the_step_is_what_gets_proved():
     net = model()
     optimizer = CairnSGD(net, lr=0.1)

@@ -3,7 +3,9 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`fixtures`] | a demo run as vectors for the contracts' tests |
+//! | [`broker`] | the broker between prover service and workers, for tests |
 //! | [`clients`] | torrent clients of others, for tests |
+//! | [`debian`] | programs of Debian's current release |
 //! | [`python`] | Python environments, tests of the package |
 //! | [`setup`] | install the pinned tools |
 //! | [`cargo`] | build a program of this repository, and ask it |
@@ -21,10 +23,12 @@
 //! Layer: outside of the product; nothing depends on it.
 
 mod bench;
+mod broker;
 mod browser;
 mod cargo;
 mod clients;
 mod contracts;
+mod debian;
 mod demo;
 mod fixtures;
 mod generate;
@@ -48,7 +52,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install the pinned tools (foundry, solc, snarkjs), torrent clients and Python packages for tests into the cache folder.
+    /// Install the pinned tools (foundry, solc, snarkjs), torrent clients, nats-server and Python packages for tests into the cache folder.
     Setup,
     /// Build, test or check the contracts.
     Contracts {

@@ -1,6 +1,6 @@
 //! `cargo xtask setup`: install the pinned tools.
 
-use crate::{browser, clients, python, tools::Tools};
+use crate::{broker, browser, clients, python, tools::Tools};
 
 /// Installs what is missing and says where it went.
 pub fn run() -> anyhow::Result<()> {
@@ -8,6 +8,7 @@ pub fn run() -> anyhow::Result<()> {
     tools.install()?;
     clients::install(&tools)?;
     browser::install()?;
+    broker::install(&tools)?;
     python::for_tests(&tools)?;
     println!("tools: ready in {}", tools.bin_dir().display());
     Ok(())

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use crate::{browser, cargo as programs, clients, contracts, demo, generate, island, python, tidy, tools::Tools};
+use crate::{broker, browser, cargo as programs, clients, contracts, demo, generate, island, python, tidy, tools::Tools};
 
 /// All tests: Rust, wasm build, contracts, the Python package, and the demo as the end-to-end run.
 #[derive(Args)]
@@ -88,6 +88,7 @@ fn all(test: &Test, total: &mut Count) -> anyhow::Result<()> {
     tools.install()?;
     clients::install(&tools)?;
     browser::install()?;
+    broker::install(&tools)?;
     let repo = tools.repo().to_owned();
     tidy::run()?;
     programs::share_with_tests();

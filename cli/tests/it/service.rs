@@ -1,6 +1,7 @@
 //! `cairn prover serve` as trainers see it: a process, HTTP, files.
 
 mod client;
+mod workers;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -20,6 +20,9 @@ pub mod demo;
 #[path = "../../../chain/tests/it/support/flaky.rs"]
 pub mod flaky;
 
+#[path = "../../../prover/tests/it/nats.rs"]
+pub mod nats;
+
 /// The second account of development nodes: publicly known.
 pub const STRANGER_KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
 

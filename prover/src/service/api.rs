@@ -124,8 +124,18 @@ pub struct RunStatus {
     pub settled: bool,
     /// Root of the log.
     pub root: String,
+    /// What the next proof waits for, if it does.
+    pub waits_for: Option<WaitsFor>,
     /// Why proving does not get on, if it does not; it is tried again.
     pub error: Option<String>,
+}
+
+/// What a proof waits for, although nothing is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitsFor {
+    /// Its chunks were given away, and no worker takes one or is at work.
+    Workers,
 }
 
 /// All runs.

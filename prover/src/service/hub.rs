@@ -5,26 +5,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use circuits::keys::StepProvingKey;
 use circuits::opening::chunk_len;
 use circuits::reference::{State, check_hyper};
 use circuits::step::shape::StepShape;
 use ledger::{ChainId, ChunkIndex, Hyper, Layout, RunId, RunIdentity, StepIndex};
-use srs::{Srs, SrsCache, SrsLabel, SrsSize};
+use srs::{SrsCache, SrsLabel, SrsSize};
 use store::{Inbox, PrivateDir, RunDir, StoreError, layout::run_dir_name};
 use tokio::sync::watch;
 
 use super::api::{NewRun, RunStatus, StepStatus};
 use super::frame::Frame;
 use super::metrics::{Gauges, Metrics};
+use super::provers::Provers;
 use super::refusal::Refusal;
 use super::run::{Note, Run, WriterId};
 use crate::lineage::{LineageError, check_model};
 use crate::session::{Parent, Places, RunPlan, Session, SessionError};
+use crate::shelf::{KeyShelf, Keys};
 use crate::step::ProveError;
-
-/// Keys that are kept in memory: one may have several hundred megabytes.
-const KEYS_KEPT: usize = 3;
 
 /// What a service is told when it starts.
 #[derive(Clone, Debug)]
@@ -43,18 +41,14 @@ pub struct Config {
     pub max_step_k: u32,
 }
 
-/// Keys of one step circuit.
-pub(super) struct Keys {
-    pub srs: Srs,
-    pub key: StepProvingKey,
-}
-
 /// The service's state; shared by requests and the worker.
 pub struct Hub {
     pub(super) config: Config,
     pub(super) metrics: Metrics,
     runs: Mutex<BTreeMap<RunId, Arc<Run>>>,
-    keys: Mutex<Vec<(StepShape, Arc<Keys>)>>,
+    keys: KeyShelf,
+    /// Who makes the proofs.
+    pub(super) provers: Box<dyn Provers>,
     /// Held while a run is made: asking twice at once makes one.
     creating: Mutex<()>,
     /// Steps accepted, or begun, and not yet proved.
@@ -68,16 +62,17 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Loads the runs that the service made before.
+    /// Loads the runs that the service made before; `provers` make the proofs of what waits.
     ///
     /// Errors: [`SessionError`] when a directory cannot be listed. A run that cannot be loaded is reported on stderr and
     /// left alone.
-    pub fn load(config: Config) -> Result<Arc<Self>, SessionError> {
+    pub fn load(config: Config, provers: Box<dyn Provers>) -> Result<Arc<Self>, SessionError> {
         let hub = Self {
+            keys: KeyShelf::new(config.srs.clone(), config.srs_label.clone()),
+            provers,
             config,
             metrics: Metrics::default(),
             runs: Mutex::default(),
-            keys: Mutex::default(),
             creating: Mutex::default(),
             queued: AtomicUsize::new(0),
             last_prove_ms: AtomicU64::new(1000),
@@ -159,22 +154,7 @@ impl Hub {
     ///
     /// Errors: [`Refusal::Internal`].
     pub(super) fn keys(&self, shape: &StepShape) -> Result<Arc<Keys>, Refusal> {
-        let mut kept = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = kept.iter().position(|(other, _)| other == shape) {
-            let found = kept.remove(at);
-            let keys = found.1.clone();
-            kept.push(found);
-            return Ok(keys);
-        }
-        let size = SrsSize::new(shape.k).map_err(Refusal::internal)?;
-        let srs = self.config.srs.get(&self.config.srs_label, size, &srs::silent).map_err(Refusal::internal)?;
-        let key = StepProvingKey::generate(srs.params(), shape).map_err(Refusal::internal)?;
-        let keys = Arc::new(Keys { srs, key });
-        if kept.len() == KEYS_KEPT {
-            kept.remove(0);
-        }
-        kept.push((shape.clone(), keys.clone()));
-        Ok(keys)
+        self.keys.get(shape).map_err(Refusal::internal)
     }
 
     /// Makes a run, or finds it if it is there already.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use store::{Inbox, PrivateDir, RunDir};
 use tokio::sync::broadcast;
 
-use super::api::{Event, RunStatus, StepState, StepStatus};
+use super::api::{Event, RunStatus, StepState, StepStatus, WaitsFor};
 use super::frame::Frame;
 use super::refusal::Refusal;
 use crate::session::read_state;
@@ -100,6 +100,8 @@ pub(super) struct Progress {
     pub trouble: Option<(String, Instant)>,
     /// Failures in a row.
     pub failures: u32,
+    /// Whether the step that is due lies at the broker and nobody takes it.
+    pub waits_for_workers: bool,
 }
 
 impl Run {
@@ -133,6 +135,7 @@ impl Run {
             manifest_written,
             trouble: None,
             failures: 0,
+            waits_for_workers: false,
         };
         let (dir, events) = (dir.path().to_owned(), broadcast::channel(EVENTS).0);
         let run = Self { description, dir, private, events, state: Mutex::new(progress) };
@@ -168,6 +171,7 @@ impl Run {
             finished: progress.note.finished,
             settled: progress.settled(),
             root: progress.root.to_string(),
+            waits_for: progress.waits_for_workers.then_some(WaitsFor::Workers),
             error: progress.trouble.as_ref().map(|(reason, _)| reason.clone()),
         }
     }

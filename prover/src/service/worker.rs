@@ -1,17 +1,21 @@
-//! The one who proves: takes accepted steps in order, run after run, and puts them in the log.
+//! Takes accepted steps in order, run after run, has them proved, and puts them in the log.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use circuits::reference::State;
-use ledger::{Root, RunId, StepIndex};
+use ledger::{Root, RunId, StepIndex, StepMeta};
 
 use super::api::Event;
-use super::hub::{Hub, Keys, refuse};
+use super::hub::{Hub, refuse};
+use super::provers::{ProversError, Work};
 use super::refusal::Refusal;
 use super::run::{Run, Upload};
-use crate::session::{Session, step_shape};
+use crate::session::{Session, SessionError, step_shape};
+use crate::shelf::Keys;
+use crate::step::{PreparedStep, StepProver};
 
 /// A run that is being proved; holds its lock while it has work.
 struct Bench {
@@ -19,6 +23,14 @@ struct Bench {
     session: Session,
     keys: Arc<Keys>,
     state: State,
+    /// The next steps, in order.
+    due: VecDeque<Due>,
+}
+
+/// A step that waits for its proofs.
+struct Due {
+    prepared: PreparedStep,
+    meta: StepMeta,
 }
 
 /// Works until the service drains. A failure is noted at the run and tried again later; nothing is lost by it.
@@ -78,13 +90,33 @@ fn one(hub: &Hub, run: &Arc<Run>, held: Option<Bench>) -> Result<Option<Bench>, 
         bench.session.check_open().map_err(refuse)?;
     }
     let start = Instant::now();
-    let Upload { lr, mut meta, gradient } = run.waiting_step(step)?;
-    let hyper = run.hyper(lr);
     let keys = (&bench.keys.srs, &bench.keys.key);
-    let mut on_chunk = |done, of| {
-        let _ = run.events.send(Event::Proving { step: step.0, done, of });
+    let prover = bench.session.prover(keys).map_err(refuse)?;
+    let ahead = hub.provers.ahead(run.description.policy.n_chunks);
+    prepare(run, &prover, step, &bench.state, &mut bench.due, ahead)?;
+    let mut jobs = bench.due.iter().map(|due| due.prepared.jobs.as_slice());
+    let work = Work {
+        srs: &bench.keys.srs,
+        key: &bench.keys.key,
+        jobs: jobs.next().unwrap_or_default(),
+        ahead: &jobs.collect::<Vec<_>>(),
+        draining: hub.draining(),
+        on_chunk: &mut |done, of| {
+            let _ = run.events.send(Event::Proving { step: step.0, done, of });
+        },
+        on_wait: &mut |waits| run.progress().waits_for_workers = waits,
     };
-    let proved = bench.session.prove(keys, &bench.state, &hyper, &gradient, &mut on_chunk).map_err(refuse)?;
+    let proofs = hub.provers.prove(work);
+    run.progress().waits_for_workers = false;
+    let proofs = match proofs {
+        Ok(proofs) => proofs,
+        // What was given away is asked for again at the next start.
+        Err(ProversError::Stopped) => return Ok(None),
+        Err(error) => return Err(Refusal::internal(error)),
+    };
+    let due = bench.due.pop_front();
+    let Due { prepared, mut meta } = due.ok_or_else(|| Refusal::internal(format!("step {step} is not accepted")))?;
+    let proved = prover.finish(prepared, proofs).map_err(|error| refuse(SessionError::from(error)))?;
     let next = proved.next.clone();
     let prove_ms = start.elapsed().as_millis() as u64;
     meta.prove_ms = Some(prove_ms);
@@ -95,7 +127,33 @@ fn one(hub: &Hub, run: &Arc<Run>, held: Option<Bench>) -> Result<Option<Bench>, 
     hub.last_prove_ms.store(prove_ms, Ordering::Relaxed);
     hub.metrics.step_proved(start.elapsed());
     let _ = run.events.send(Event::Proved { step: step.0, prove_ms, root: root.to_string() });
+    hub.provers.settled(run.description.run, step);
     Ok(Some(bench))
+}
+
+/// Computes the updates of `step` and of up to `ahead` accepted ones after it, so far as they are not in `due` yet. `state` is
+/// the one before `step`.
+fn prepare(
+    run: &Run,
+    prover: &StepProver<'_>,
+    step: StepIndex,
+    state: &State,
+    due: &mut VecDeque<Due>,
+    ahead: usize,
+) -> Result<(), Refusal> {
+    let accepted = run.progress().accepted;
+    while due.len() <= ahead {
+        let next = StepIndex(step.0 + due.len() as u64);
+        if next.0 >= accepted {
+            break;
+        }
+        let Upload { lr, meta, gradient } = run.waiting_step(next)?;
+        let before = due.back().map_or(state, |due| &due.prepared.next);
+        let prepared = prover.prepare(next, before, &run.hyper(lr), &gradient);
+        let prepared = prepared.map_err(|error| refuse(SessionError::from(error)))?;
+        due.push_back(Due { prepared, meta });
+    }
+    Ok(())
 }
 
 /// Notes that the log has `steps`. Opening a run may have taken over one more, which was in it but not yet covered.
@@ -124,5 +182,5 @@ fn open(hub: &Hub, run: &Arc<Run>) -> Result<Bench, Refusal> {
         eprintln!("cairn: run {}: repaired: {recovery}", run.description.run);
     }
     let state = session.state().map_err(refuse)?;
-    Ok(Bench { run: run.clone(), session, keys, state })
+    Ok(Bench { run: run.clone(), session, keys, state, due: VecDeque::new() })
 }

@@ -254,6 +254,8 @@ class Run:
         while not (status := self.status())["settled"]:
             if time.monotonic() > deadline:
                 why = status["error"] or f"{status['proved_steps']} of {status['accepted_steps']} steps are proved"
+                if status.get("waits_for"):
+                    why += f"; it waits for {status['waits_for']}"
                 raise ServiceError(0, "timeout", f"run {self.id}: {why}")
             time.sleep(poll)
         return status
@@ -317,8 +319,9 @@ class Collector:
         self._remove = _core(unwrap(optimizer)).on_step(self.steps.append)
 
     def close(self) -> None:
-        """Keeps no more."""
-        self._remove()
+        """Keeps no more; closing again changes nothing."""
+        remove, self._remove = self._remove, lambda: None
+        remove()
 
     def __enter__(self) -> "Collector":
         return self
