@@ -7,7 +7,7 @@
 //! out, epoch proofs above all, it says.
 //!
 //! **Layer**: above `ledger`, `store`, `srs`, `circuits`, `aggregator`, `verifier-gen`, `chain`; beneath `cli`, `portal` and
-//! `island` (`docs/adr/0016-audit.md`).
+//! `island` (`docs/adr/0018-audit.md`).
 //!
 //! | module | purpose |
 //! |---|---|

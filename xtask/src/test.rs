@@ -9,7 +9,9 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use crate::{broker, browser, cargo as programs, clients, contracts, demo, generate, island, python, tidy, tools::Tools};
+use crate::{
+    broker, browser, cargo as programs, clients, contracts, demo, generate, island, python, tidy, tools::Tools,
+};
 
 /// All tests: Rust, wasm build, contracts, the Python package, and the demo as the end-to-end run.
 #[derive(Args)]
