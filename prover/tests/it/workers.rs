@@ -391,7 +391,8 @@ fn it_says_when_it_waits_for_workers_and_when_it_does_not_any_more() {
     let step = bench::step(1);
     let (tell, told) = mpsc::channel();
     let (proofs, worker) = std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| scene.prove_with(&dispatcher, &step, &[], &mut |waits| drop(tell.send(waits))));
+        let waiting = scope
+            .spawn(|| scene.prove_with(&dispatcher, &step, &[], &mut |waits| tell.send(waits).expect("it is heard")));
         let first = told.recv_timeout(Duration::from_secs(60));
         let worker = scene.worker("late");
         assert_eq!(first, Ok(true), "nobody is there");
