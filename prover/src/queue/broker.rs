@@ -17,12 +17,12 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::PublishErrorKind;
-use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::object_store::{self, InfoErrorKind, ObjectStore};
 use async_nats::jetstream::stream::{self, LastRawMessageErrorKind, RetentionPolicy, StorageType, Stream};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectOptions, Subscriber};
-use ledger::{Digest, RunId, StepIndex};
+use ledger::{ChunkIndex, Digest, RunId, StepIndex};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 
@@ -198,14 +198,26 @@ impl Broker {
 
     /// Whether a job is in the queue or in a worker's hands. Another one in its place is removed.
     pub(super) async fn has(&self, id: JobId, notice: Notice) -> Result<bool, QueueError> {
-        let subject = jobs_subject(id);
-        let Some((_, body)) = self.last(&self.jobs, &subject).await? else { return Ok(false) };
-        if serde_json::from_slice::<Notice>(&body).is_ok_and(|there| there.job == notice.job) {
+        let Some(there) = self.last(&self.jobs, &jobs_subject(id)).await? else { return Ok(false) };
+        if serde_json::from_slice::<Notice>(&there.payload).is_ok_and(|there| there.job == notice.job) {
             return Ok(true);
         }
         // Somebody else's, or of another version of ours.
-        ask("removing a job", ANSWER, self.jobs.purge().filter(&subject).into_future()).await?;
+        self.withdraw(id).await?;
         Ok(false)
+    }
+
+    /// Removes a job, so that whoever holds it has lost it.
+    ///
+    /// By its number: a purge of its subject would also make the server forget other jobs that are to be redelivered.
+    pub(super) async fn withdraw(&self, id: JobId) -> Result<(), QueueError> {
+        let Some(there) = self.last(&self.jobs, &jobs_subject(id)).await? else { return Ok(()) };
+        let removed = ask("removing a job", ANSWER, self.jobs.delete_message(there.sequence)).await;
+        if removed.is_err() && self.last(&self.jobs, &jobs_subject(id)).await?.is_none() {
+            // Its worker was done in between.
+            return Ok(());
+        }
+        removed.map(|_| ())
     }
 
     /// Puts a job into the queue unless one is there. `bytes` have the digest of `notice`.
@@ -279,21 +291,18 @@ impl Broker {
     /// The last proof that came for a job.
     pub(super) async fn answer(&self, id: JobId) -> Result<Option<Answer>, QueueError> {
         let found = self.last(&self.proofs, &proofs_subject(id)).await?;
-        Ok(found.map(|(headers, proof)| {
-            let header = |name| headers.get(name).map(|v| v.as_str().chars().take(80).collect()).unwrap_or_default();
-            Answer { job: header(HEADER_JOB), worker: header(HEADER_WORKER), proof }
+        Ok(found.map(|message| {
+            let text = |name| message.headers.get(name).map(|v| v.as_str().chars().take(80).collect());
+            let header = |name| text(name).unwrap_or_default();
+            Answer { job: header(HEADER_JOB), worker: header(HEADER_WORKER), proof: message.payload.to_vec() }
         }))
     }
 
-    async fn last(
-        &self,
-        stream: &Stream,
-        subject: &str,
-    ) -> Result<Option<(async_nats::HeaderMap, Vec<u8>)>, QueueError> {
+    async fn last(&self, stream: &Stream, subject: &str) -> Result<Option<StreamMessage>, QueueError> {
         let operation = "looking for a message";
         match tokio::time::timeout(ANSWER, stream.get_last_raw_message_by_subject(subject)).await {
             Err(_) => Err(QueueError::Silent { operation, seconds: ANSWER.as_secs() }),
-            Ok(Ok(message)) => Ok(Some((message.headers, message.payload.to_vec()))),
+            Ok(Ok(message)) => Ok(Some(message)),
             Ok(Err(error)) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Ok(Err(error)) => Err(QueueError::Broker { operation, reason: error.to_string() }),
         }
@@ -311,17 +320,18 @@ impl Broker {
 
     /// Removes the proofs that came for a job, and the job, so that whoever holds it has lost it.
     pub(super) async fn discard(&self, id: JobId) -> Result<(), QueueError> {
-        let purge = self.jobs.purge().filter(jobs_subject(id));
-        ask("removing a job", ANSWER, purge.into_future()).await?;
+        self.withdraw(id).await?;
         let purge = self.proofs.purge().filter(proofs_subject(id));
         ask("removing a proof", ANSWER, purge.into_future()).await.map(|_| ())
     }
 
-    /// Removes everything of a step.
+    /// Removes everything of a step; `jobs` are those of its chunks, in order.
     pub(super) async fn forget(&self, run: RunId, step: StepIndex, jobs: &[Digest]) -> Result<(), QueueError> {
-        let all = |what| format!("cairn.{what}.{}.{}.*", run_token(run), step.0);
-        ask("removing jobs", ANSWER, self.jobs.purge().filter(all("jobs")).into_future()).await?;
-        ask("removing proofs", ANSWER, self.proofs.purge().filter(all("proofs")).into_future()).await?;
+        for (chunk, _) in (0..).map(ChunkIndex).zip(jobs) {
+            self.withdraw(JobId { run, step, chunk }).await?;
+        }
+        let proofs = format!("cairn.proofs.{}.{}.*", run_token(run), step.0);
+        ask("removing proofs", ANSWER, self.proofs.purge().filter(proofs).into_future()).await?;
         for job in jobs {
             ask("removing a job", ANSWER, self.objects.delete(job.to_string())).await?;
         }

@@ -50,7 +50,7 @@ impl Dispatcher {
         let mut proofs: Vec<Option<Vec<u8>>> = vec![None; jobs.len()];
         let mut refusals = vec![0; jobs.len()];
         let mut ahead = Some(ahead);
-        let mut waits = false;
+        let (mut waits, mut renewed) = (false, Instant::now());
         loop {
             for (i, job) in jobs.iter().enumerate() {
                 if proofs[i].is_some() {
@@ -102,6 +102,14 @@ impl Dispatcher {
                             waits = true;
                             eprintln!("cairn: run {run}, step {step}: waits for workers");
                             on_wait(true);
+                        }
+                        if waits && renewed.elapsed() >= self.broker.redelivered_after() {
+                            renewed = Instant::now();
+                            // Should the broker have lost sight of a job that it keeps, it is told of it anew.
+                            for (i, job) in jobs.iter().enumerate().filter(|(i, _)| proofs[*i].is_none()) {
+                                self.broker.withdraw(job.id).await?;
+                                self.broker.offer(job.id, packed[i].notice, &packed[i].bytes).await?;
+                            }
                         }
                         break;
                     }
