@@ -13,14 +13,15 @@ use crate::{natspec, tools::Tools};
 
 /// Which of our crates each of our crates may depend on (DESIGN §10, docs/ARCHITECTURE.md). Development dependencies may
 /// also use the lower layers `srs` and `circuits`.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("ledger", &[]),
+    ("vkey", &[]),
     ("store", &["ledger"]),
     ("srs", &[]),
-    ("engine", &[]),
-    ("circuits", &["ledger", "engine"]),
+    ("engine", &["vkey"]),
+    ("circuits", &["ledger", "vkey", "engine"]),
     ("prover", &["ledger", "circuits", "srs", "store"]),
-    ("aggregator", &["ledger", "circuits", "engine", "srs", "store"]),
+    ("aggregator", &["ledger", "vkey", "circuits", "engine", "srs", "store"]),
     ("verifier-gen", &["ledger", "circuits", "srs", "store"]),
     ("chain", &["ledger"]),
     ("torrent", &["ledger"]),
@@ -37,7 +38,7 @@ const EDGES: [(&str, &[&str]); 14] = [
 const FOR_TESTS: [&str; 2] = ["srs", "circuits"];
 
 /// Crates that a browser runs, and what they must never pull in.
-const WASM_SAFE: [&str; 3] = ["ledger", "circuits", "island"];
+const WASM_SAFE: [&str; 4] = ["ledger", "vkey", "circuits", "island"];
 /// What they are compiled to.
 const TARGET: &str = "wasm32-unknown-unknown";
 const NOT_FOR_WASM: [&str; 3] = ["halo2-base", "snark-verifier", "tokio"];
