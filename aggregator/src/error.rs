@@ -20,6 +20,9 @@ pub enum AggregateError {
     /// snark-verifier can't use the step key.
     #[error("protocol: {0}")]
     Protocol(String),
+    /// Bytes that are not a key of the epoch circuit.
+    #[error("epoch key: {0}")]
+    Key(#[from] vkey::KeyError),
     /// Keys, SRS and witness do not fit each other.
     #[error("shape: {0}")]
     Shape(String),

@@ -303,6 +303,9 @@ impl EpochProvingKey {
     /// As [`Self::prove`] with the library's prover: what [`Self::prove`] is compared with.
     ///
     /// Errors: as [`Self::prove`], with [`AggregateError::Plonk`] for the engine's.
+    ///
+    /// # Panics
+    /// If the key is not of [`Self::generate_by_library`]: others have no tables for the library's prover.
     pub fn prove_by_library(
         &self,
         params: &ParamsKZG<Bn256>,
@@ -348,8 +351,7 @@ impl EpochProvingKey {
     /// Errors: I/O.
     pub fn write(&self, out: &mut impl Write) -> Result<(), AggregateError> {
         write_layout(out, &self.layout)?;
-        self.pk.write(out, SerdeFormat::RawBytesUnchecked)?;
-        Ok(())
+        Ok(engine::write_key(&self.pk, out)?)
     }
 
     /// Reads what [`Self::write`] wrote. The bytes must be trusted (a digest guards the cache): points are not checked.
@@ -362,11 +364,7 @@ impl EpochProvingKey {
     ) -> Result<Self, AggregateError> {
         let layout = read_layout(input)?;
         let protocol = step_protocol(step_params, step_key)?;
-        let pk = ProvingKey::read::<_, BaseCircuitBuilder<Fr>>(
-            input,
-            SerdeFormat::RawBytesUnchecked,
-            layout.params.clone(),
-        )?;
+        let pk = engine::read_key::<BaseCircuitBuilder<Fr>>(input, layout.shape.k, layout.params.clone())?;
         Ok(Self { rule: step_key.shape().rule, layout, protocol, pk })
     }
 }
@@ -490,7 +488,7 @@ impl EpochVerifyingKey {
         let protocol = step_protocol(step_params, step_key)?;
         check_shape(params, shape)?;
         let (builder, config, _) = keygen_circuit(params.get_g()[0], shape, step_key.shape().rule, &protocol)?;
-        Ok(Self { shape: shape.clone(), params: config, vk: keygen_vk(params, &builder)? })
+        Ok(Self { shape: shape.clone(), params: config, vk: engine::generate_verifying_key(params, &builder)? })
     }
 
     /// The shape.
@@ -592,24 +590,7 @@ impl EpochVerifyingKey {
     pub fn read(input: &mut impl Read) -> Result<Self, AggregateError> {
         let layout = read_layout(input)?;
         check_layout(&layout)?;
-        let refuse = |reason: String| AggregateError::Shape(format!("epoch key: {reason}"));
-        // Format 2, k, selectors not compressed: halo2 would make room for any k.
-        let mut header = [0; 6];
-        input.read_exact(&mut header)?;
-        let [a, b, c, d] = layout.shape.k.to_le_bytes();
-        if header != [2, a, b, c, d, 0] {
-            return Err(refuse(format!("begins with {header:?}")));
-        }
-        let mut whole = (&header[..]).chain(&mut *input);
-        let format = SerdeFormat::Processed;
-        let vk = VerifyingKey::read::<_, BaseCircuitBuilder<Fr>>(&mut whole, format, layout.params.clone())?;
-        if input.read(&mut [0])? != 0 {
-            return Err(refuse("bytes behind it".to_owned()));
-        }
-        let (expected, got) = (vk.cs().num_fixed_columns(), vk.fixed_commitments().len());
-        if expected != got {
-            return Err(refuse(format!("expected {expected} fixed columns, got {got}")));
-        }
+        let vk = vkey::read::<BaseCircuitBuilder<Fr>>(input, layout.shape.k, layout.params.clone())?;
         Ok(Self { shape: layout.shape, params: layout.params, vk })
     }
 }

@@ -13,6 +13,7 @@ use alloy::{
 };
 use ledger::{Address, ChainId};
 
+pub(crate) use crate::head::BlockRef;
 use crate::{convert, error::ChainError, revert::Revert};
 
 /// How patient to be.
@@ -50,15 +51,6 @@ pub struct Client {
     chain: ChainId,
     /// Host and port only: addresses of hosted nodes hold keys.
     node: String,
-}
-
-/// A block by number and hash: reads at the hash cannot mix two histories.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlockRef {
-    /// Height.
-    pub number: u64,
-    /// Hash of the header.
-    pub hash: ledger::Digest,
 }
 
 impl Client {

@@ -1,5 +1,7 @@
 //! The only speaker of Ethereum's JSON-RPC: deploys Cairn's contracts, writes to them, reads them back.
 //!
+//! Without the feature `rpc` there is no node: only what is checked from bytes, which browsers do.
+//!
 //! **Layer**: L2. Depends on `ledger` only; `cli` and the portal use it. The contracts are specified in
 //! `docs/spec/anchor.md`.
 //!
@@ -10,7 +12,9 @@
 //! | `writer` | simulate, sign, send, wait |
 //! | `deploy` | CREATE2: addresses known beforehand, deploying twice does nothing |
 //! | `state` | accounts and slots at a block, proved |
+//! | `head` | what the contracts store of a run |
 //! | `anchored` | a run and its contracts, proved: checked without a node |
+//! | [`words`] | calls and answers for those who ask a node by themselves |
 //! | `check` | code on the chain against what the sources give |
 //! | `record` | the file that says where a deployment's contracts are |
 //! | `registry` | verifiers: propose, add, freeze |
@@ -23,35 +27,61 @@
 //! | `convert` | `ledger`'s words ↔ alloy's |
 
 mod anchored;
+#[cfg_attr(not(feature = "rpc"), expect(dead_code, reason = "what only a node is asked for"))]
 mod artifacts;
+#[cfg(feature = "rpc")]
 mod attestations;
+#[cfg(feature = "rpc")]
 mod bindings;
+#[cfg(feature = "rpc")]
 mod check;
+#[cfg(feature = "rpc")]
 mod client;
+#[cfg_attr(not(feature = "rpc"), expect(dead_code, reason = "what only a node is asked for"))]
 mod convert;
+#[cfg(feature = "rpc")]
 mod deploy;
 mod error;
+#[cfg(feature = "rpc")]
 mod events;
+mod head;
+#[cfg(feature = "rpc")]
 mod record;
+#[cfg(feature = "rpc")]
 mod registry;
 mod revert;
+#[cfg(feature = "rpc")]
 mod runs;
+#[cfg(feature = "rpc")]
 mod signer;
 mod state;
+pub mod words;
+#[cfg(feature = "rpc")]
 mod writer;
 
 pub use anchored::{Anchored, AnchoredProof, PlacedVerifier};
 pub use artifacts::{CommittedCode, committed_code};
+#[cfg(feature = "rpc")]
 pub use attestations::Attestation;
+#[cfg(feature = "rpc")]
 pub use check::{CodeCheck, CodeIdentity, ExpectedCode};
-pub use client::{BlockRef, Client, Options};
+#[cfg(feature = "rpc")]
+pub use client::{Client, Options};
+#[cfg(feature = "rpc")]
 pub use deploy::{DelaySecs, DeployPlan, Deployed, InitCode};
 pub use error::ChainError;
+#[cfg(feature = "rpc")]
 pub use events::{AttestationEvent, BundleEvent, EpochEvent};
+pub use head::{BlockRef, Head, LogSteps, RunOnChain};
+#[cfg(feature = "rpc")]
 pub use record::{DeployedVerifier, Deployment, DeploymentError};
-pub use registry::{LogSteps, RegistryFacts, VerifierAddition};
+#[cfg(feature = "rpc")]
+pub use registry::{RegistryFacts, VerifierAddition};
 pub use revert::{Revert, RevertArg};
-pub use runs::{Announcement, EpochSubmission, Head, Registration, RunOnChain, SubmitterRight};
+#[cfg(feature = "rpc")]
+pub use runs::{Announcement, EpochSubmission, Registration, SubmitterRight};
+#[cfg(feature = "rpc")]
 pub use signer::{PRIVATE_KEY_ENV, Signer, SignerSource};
 pub use state::{MAX_STATE_BYTES, ProvenState, Slot, StateError, StateProof, Word};
+#[cfg(feature = "rpc")]
 pub use writer::{Outcome, Sent, Writer};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     deploy::{DelaySecs, DeployPlan},
     error::ChainError,
-    registry::LogSteps,
+    head::LogSteps,
 };
 
 /// A deployment: what was chosen, and the addresses that follow from it.

@@ -2,7 +2,6 @@
 
 use alloy::{eips::BlockId, primitives::U256, sol_types::SolCall};
 use ledger::{Address, Selector};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     bindings::IVerifierRegistry as abi,
@@ -10,13 +9,9 @@ use crate::{
     convert,
     deploy::DelaySecs,
     error::ChainError,
+    head::LogSteps,
     writer::{Sent, Writer},
 };
-
-/// Binary logarithm of an epoch's number of steps, 0 to 16.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct LogSteps(pub u8);
 
 /// How far the addition of a verifier is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,10 +15,11 @@ use ledger::{
 
 use crate::{
     bindings::IRunAnchor as abi,
-    client::{BlockRef, Client},
+    client::Client,
     convert,
     error::ChainError,
     events::EpochEvent,
+    head::{BlockRef, Head, RunOnChain},
     writer::{Outcome, Sent, Writer},
 };
 
@@ -35,40 +36,6 @@ pub struct Registration {
     pub policy_digest: FieldElement,
     /// A finalized run whose last state is `genesis_state`.
     pub parent: Option<RunId>,
-}
-
-/// What the contract stores about a run, apart from its head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RunOnChain {
-    /// Its owner.
-    pub owner: Address,
-    /// Circuit family.
-    pub selector: Selector,
-    /// Digest of the state before step 0.
-    pub genesis_state: FieldElement,
-    /// Digest of the policy.
-    pub policy_digest: FieldElement,
-    /// Its parent.
-    pub parent: Option<RunId>,
-}
-
-/// Last anchored state of a run, read at one block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// Root over `size` leaves; the empty tree's while nothing is anchored.
-    pub root: Root,
-    /// Digest of the state after the last step; the genesis state while nothing is anchored.
-    pub state: FieldElement,
-    /// Epochs anchored; the contract's counter of the last one.
-    pub counter: u64,
-    /// Steps anchored.
-    pub size: TreeSize,
-    /// Time of the last anchoring, unix seconds.
-    pub anchored_at: u64,
-    /// Whether the run takes no more epochs.
-    pub finalized: bool,
-    /// The block at which all this holds.
-    pub block: BlockRef,
 }
 
 /// One epoch to be anchored.

@@ -14,7 +14,7 @@ use alloy::{
 use ledger::{Address, CanonicalError, Digest, canonical};
 use serde::{Deserialize, Serialize};
 
-use crate::{client::BlockRef, convert};
+use crate::{convert, head::BlockRef};
 
 /// Largest length of a state proof.
 pub const MAX_STATE_BYTES: usize = 16 << 20;

@@ -67,12 +67,12 @@ pub enum StepError {
     #[error("step proof refused: {0}")]
     Refused(String),
     /// Bytes that are not a key of a shape.
-    #[error("step key of k = {k}: {reason}")]
+    #[error("step key of k = {k}: {source}")]
     KeyBytes {
         /// k of the shape.
         k: u32,
         /// What is wrong with them.
-        reason: String,
+        source: vkey::KeyError,
     },
     /// A commitment is not usable.
     #[error(transparent)]
@@ -150,7 +150,11 @@ impl StepVerifyingKey {
     pub fn generate(params: &ParamsKZG<Bn256>, shape: &StepShape) -> Result<Self, StepError> {
         check_links(shape)?;
         check_srs(params, shape)?;
-        let vk = keygen_vk(params, &StepCircuit::keygen(shape.clone()))?;
+        let circuit = StepCircuit::keygen(shape.clone());
+        #[cfg(target_arch = "wasm32")]
+        let vk = keygen_vk(params, &circuit)?;
+        #[cfg(not(target_arch = "wasm32"))]
+        let vk = engine::generate_verifying_key(params, &circuit)?;
         Ok(Self { shape: shape.clone(), vk })
     }
 
@@ -165,24 +169,9 @@ impl StepVerifyingKey {
     /// Errors: [`StepError::KeyBytes`], [`StepError::Shape`], [`StepError::Blinding`].
     pub fn from_bytes(bytes: &[u8], shape: &StepShape) -> Result<Self, StepError> {
         check_links(shape)?;
-        let refuse = |reason: String| StepError::KeyBytes { k: shape.k, reason };
-        // Format 2, k, selectors not compressed: halo2 would make room for any k.
-        let [a, b, c, d] = shape.k.to_le_bytes();
-        if !bytes.starts_with(&[2, a, b, c, d, 0]) {
-            let got = bytes.get(..6).unwrap_or(bytes);
-            return Err(refuse(format!("begins with {got:?}")));
-        }
         let mut rest = bytes;
-        let vk = VerifyingKey::read::<_, StepCircuit>(&mut rest, SerdeFormat::Processed, shape.clone());
-        let vk = vk.map_err(|error| refuse(error.to_string()))?;
-        if !rest.is_empty() {
-            return Err(refuse(format!("{} bytes behind it", rest.len())));
-        }
-        let (expected, got) = (vk.cs().num_fixed_columns(), vk.fixed_commitments().len());
-        if expected != got {
-            return Err(refuse(format!("expected {expected} fixed columns, got {got}")));
-        }
-        Ok(Self { shape: shape.clone(), vk })
+        let vk = vkey::read::<StepCircuit>(&mut rest, shape.k, shape.clone());
+        Ok(Self { shape: shape.clone(), vk: vk.map_err(|source| StepError::KeyBytes { k: shape.k, source })? })
     }
 
     /// The shape.
@@ -294,8 +283,10 @@ impl StepProvingKey {
     ///
     /// Errors: as [`Self::generate`], with [`StepError::Plonk`] for the engine's.
     pub fn generate_by_library(params: &ParamsKZG<Bn256>, shape: &StepShape) -> Result<Self, StepError> {
-        let vk = StepVerifyingKey::generate(params, shape)?;
-        Self::new(shape, keygen_pk(params, vk.vk, &StepCircuit::keygen(shape.clone()))?)
+        check_links(shape)?;
+        check_srs(params, shape)?;
+        let circuit = StepCircuit::keygen(shape.clone());
+        Self::new(shape, keygen_pk(params, keygen_vk(params, &circuit)?, &circuit)?)
     }
 
     fn new(shape: &StepShape, pk: ProvingKey<G1Affine>) -> Result<Self, StepError> {
@@ -355,6 +346,9 @@ impl StepProvingKey {
     /// The same with the library's prover: what [`Self::prove`] is compared with.
     ///
     /// Errors: [`StepError::Plonk`], [`StepError::SrsSize`].
+    ///
+    /// # Panics
+    /// If the key is not of [`Self::generate_by_library`]: others have no tables for the library's prover.
     pub fn prove_by_library(
         &self,
         params: &ParamsKZG<Bn256>,

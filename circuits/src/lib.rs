@@ -15,6 +15,9 @@
 //! | [`claim`] | verifying a step's statement, policy and links |
 //! | [`linked`] | seeded blinding, which links commitments |
 //! | [`opening`] | commitments of known states |
+//! | [`state_file`] | bytes of a private optimizer state |
+//! | [`weights`] | weights as safetensors, and the opening of their state |
+//! | [`notes`] | what a run's description says of its circuits |
 //! | [`digest`] | Poseidon digests of states, steps, policies |
 //! | [`poseidon`] | the hash and the transcript |
 //! | [`convert`] | ledger's bytes and halo2's types |
@@ -24,7 +27,10 @@ pub mod convert;
 pub mod digest;
 pub mod keys;
 pub mod linked;
+pub mod notes;
 pub mod opening;
 pub mod poseidon;
 pub mod reference;
+pub mod state_file;
 pub mod step;
+pub mod weights;

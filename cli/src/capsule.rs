@@ -1,12 +1,5 @@
-//! Capsules: one file that verifies with no network at all (`docs/spec/capsule.md`).
-//!
-//! A capsule is an archive of a run's public directory, the verifying keys, sources and code of the contracts, and the
-//! proof that these contracts store the run's head in a block with a given hash.
+//! Making capsules (`docs/spec/capsule.md`); `audit` reads them.
 
-mod contents;
 mod make;
-mod read;
-mod sources;
 
-pub use make::{Made, make};
-pub use read::Capsule;
+pub use make::{Made, make, program};

@@ -1,46 +1,29 @@
-//! Where the keys that proofs are verified with come from: made on this machine, or a capsule's.
+//! Keys that are made on this machine.
 
 use std::sync::Arc;
 
 use aggregator::EpochVerifyingKey;
-use circuits::keys::StepVerifyingKey;
+use audit::{AuditError, EpochCircuit, Keys, StepKey};
 use ledger::RunDescription;
-use srs::{Srs, SrsVerifier};
+use srs::SrsVerifier;
 
 use crate::home::Home;
-use crate::run::{EpochCircuit, step_key};
+use crate::run::step_key;
 
-/// The key of a run's steps, which its policy pins, with what verification needs of the reference string.
-pub struct StepKey {
-    /// The key.
-    pub key: StepVerifyingKey,
-    /// The reference string's.
-    pub srs: SrsVerifier,
-    /// All of it, if it is on this machine.
-    pub whole: Option<Srs>,
-}
-
-/// Keys to verify with.
-pub trait Keys {
-    /// The step key, which is the one that the run's policy pins.
-    ///
-    /// Errors: a failed check `policy digest` or `step key`; there is no key.
-    fn step(&self, run: &RunDescription) -> anyhow::Result<StepKey>;
-
-    /// The key of the proofs that are anchored.
-    ///
-    /// Errors: there is no key.
-    fn epoch(&self, step: &StepKey, circuit: &EpochCircuit) -> anyhow::Result<Arc<EpochVerifyingKey>>;
+/// The error of a command as one of a verification.
+fn audited(error: anyhow::Error) -> AuditError {
+    error.downcast().unwrap_or_else(|error| AuditError::Keys(error.into()))
 }
 
 impl Keys for Home<'_> {
-    fn step(&self, run: &RunDescription) -> anyhow::Result<StepKey> {
-        let (srs, key) = step_key(self, run)?;
+    fn step(&self, run: &RunDescription) -> Result<StepKey, AuditError> {
+        let (srs, key) = step_key(self, run).map_err(audited)?;
         Ok(StepKey { key, srs: SrsVerifier::from(&srs), whole: Some(srs) })
     }
 
-    fn epoch(&self, step: &StepKey, circuit: &EpochCircuit) -> anyhow::Result<Arc<EpochVerifyingKey>> {
-        let srs = step.whole.as_ref().ok_or_else(|| anyhow::anyhow!("the reference string is not on this machine"))?;
-        Ok(Arc::new(self.anchored_key((srs, &step.key), circuit)?))
+    fn epoch(&self, step: &StepKey, circuit: &EpochCircuit) -> Result<Arc<EpochVerifyingKey>, AuditError> {
+        let missing = || AuditError::Keys("the reference string is not on this machine".into());
+        let srs = step.whole.as_ref().ok_or_else(missing)?;
+        Ok(Arc::new(self.anchored_key((srs, &step.key), circuit).map_err(audited)?))
     }
 }

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::output::{Failure, Output};
+use crate::output::{Output, is_failure};
 
 /// Training runs that a stranger can check.
 ///
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     match cli.command.run(&cli.global, &out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let failed_check = error.downcast_ref::<Failure>().is_some() || is_refusal(&error);
+            let failed_check = is_failure(&error) || is_refusal(&error);
             out.error(&error);
             ExitCode::from(if failed_check { 1 } else { 2 })
         }

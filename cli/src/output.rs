@@ -1,40 +1,17 @@
 //! What goes to stdout and stderr.
 
+use audit::AuditError;
+pub use audit::NOT_PROVED;
 use serde::Serialize;
 
-pub use prover::session::NOT_PROVED;
-
-/// A check that failed: exit code 1. Everything else is 2.
-#[derive(Debug)]
-pub struct Failure {
-    /// The check.
-    pub check: String,
-    /// Where, expected and got.
-    pub detail: String,
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "check failed: {}: {}", self.check, self.detail)
-    }
-}
-
-impl std::error::Error for Failure {}
-
-/// Turns an error into a failed check.
+/// Turns an error into a failed check: exit code 1. Everything else is 2.
 pub fn failed(check: &str, error: impl std::fmt::Display) -> anyhow::Error {
-    Failure { check: check.to_owned(), detail: error.to_string() }.into()
+    AuditError::failed(check, error.to_string()).into()
 }
 
-/// One line of a report.
-#[derive(Clone, Debug, Serialize)]
-pub struct Check {
-    /// What was checked.
-    pub check: String,
-    /// Whether it holds.
-    pub ok: bool,
-    /// Numbers, or what is wrong.
-    pub detail: String,
+/// Whether a check was made, and failed.
+pub fn is_failure(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(AuditError::Failed(_)))
 }
 
 /// Where results go.

@@ -22,6 +22,17 @@ pub enum EngineError {
     /// The prepared key was made from another proving key.
     #[error("the prepared key belongs to another proving key")]
     KeyMismatch,
+    /// A stored key of another format.
+    #[error("key file begins with {got:?}, expected {expected:?}")]
+    KeyFile {
+        /// Format and version.
+        expected: [u8; 8],
+        /// The first bytes.
+        got: [u8; 8],
+    },
+    /// A stored key that is damaged, or another circuit's.
+    #[error("stored key: {0}")]
+    Key(#[from] vkey::KeyError),
     /// The SRS could not be read.
     #[error("srs: {0}")]
     Srs(String),

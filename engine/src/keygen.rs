@@ -14,7 +14,7 @@ use halo2_proofs::{
         Advice, Any, Assigned, Assignment, Challenge, Circuit, Column, ConstraintSystem, Error as PlonkError, Fixed,
         FloorPlanner, Instance, ProvingKey, Selector, VerifyingKey, permutation,
     },
-    poly::{EvaluationDomain, commitment::Params as _, kzg::commitment::ParamsKZG},
+    poly::{commitment::Params as _, kzg::commitment::ParamsKZG},
 };
 use rayon::prelude::*;
 
@@ -31,48 +31,16 @@ pub fn generate_key<C: Circuit<Fr>>(
     params: &ParamsKZG<Bn256>,
     circuit: &C,
 ) -> Result<ProvingKey<G1Affine>, EngineError> {
-    let k = params.k();
-    let n = 1usize << k;
-    let mut cs = ConstraintSystem::default();
-    let config = C::configure_with_params(&mut cs, circuit.params());
-    if n < cs.minimum_rows() {
-        return Err(PlonkError::NotEnoughRowsAvailable { current_k: k }.into());
-    }
-    let mut session = Session {
-        k,
-        usable_rows: n - (cs.blinding_factors() + 1),
-        fixed: vec![vec![Fr::ZERO; n]; cs.num_fixed_columns()],
-        selectors: vec![vec![false; n]; cs.num_selectors()],
-        cycles: Cycles::new(n, cs.permutation().get_columns()),
-        failure: None,
-    };
-    C::FloorPlanner::synthesize(&mut session, circuit, config, cs.constants().clone())?;
-    if let Some(failure) = session.failure {
-        return Err(failure.into());
-    }
-    let (cs, selectors) = cs.directly_convert_selectors_to_fixed(session.selectors);
-    let mut fixed = session.fixed;
-    fixed.extend(selectors);
-
-    let domain = Domain::new(k);
-    let sigmas = session.cycles.permutations(&domain);
-    let library_domain = EvaluationDomain::new(cs.degree() as u32, k);
-    let bases = Bases::new(params)?;
-    let commit = |columns: &[Vec<Fr>]| {
-        let views: Vec<&[Fr]> = columns.iter().map(Vec::as_slice).collect();
-        commit_all(&views, bases.lagrange())
-    };
-    let permutation_vk =
-        permutation::VerifyingKey::from_commitments(session.cycles.commitments(&bases, &sigmas, &domain));
-    let fixed_commitments = commit(&fixed);
-    drop(bases);
-
+    let laid_out = LaidOut::new(params, circuit)?;
+    let vk = laid_out.verifying_key(params)?;
+    let LaidOut { domain, fixed, sigmas, .. } = laid_out;
+    let n = domain.n();
+    let (library_domain, blinding) = (vk.get_domain().clone(), vk.cs().blinding_factors());
     let coefficients = |values: &[Fr]| {
         let mut values = values.to_vec();
         domain.to_coefficients(&mut values);
         library_domain.coeff_from_vec(bit_reverse(&values))
     };
-    let blinding = cs.blinding_factors();
     let rows = |range: std::ops::Range<usize>| {
         let mut values = vec![Fr::ZERO; n];
         values[range].fill(Fr::ONE);
@@ -83,9 +51,67 @@ pub fn generate_key<C: Circuit<Fr>>(
     let (fixed_polys, sigma_polys) = (polys(&fixed), polys(&sigmas));
     let values = |columns: Vec<Vec<Fr>>| columns.into_iter().map(|v| library_domain.lagrange_from_vec(v)).collect();
     let (fixed, sigmas) = (values(fixed), values(sigmas));
-    let vk = VerifyingKey::from_parts(library_domain, fixed_commitments, permutation_vk, cs, Vec::new(), false);
     let permutation = permutation::ProvingKey::from_parts(sigmas, sigma_polys);
     Ok(ProvingKey::from_parts(vk, l0, l_last, l_active, fixed, fixed_polys, permutation))
+}
+
+/// The verifying key alone, as [`generate_key`] has it.
+///
+/// Errors: as [`generate_key`].
+pub fn generate_verifying_key<C: Circuit<Fr>>(
+    params: &ParamsKZG<Bn256>,
+    circuit: &C,
+) -> Result<VerifyingKey<G1Affine>, EngineError> {
+    LaidOut::new(params, circuit)?.verifying_key(params)
+}
+
+/// The key's own columns, by their values.
+struct LaidOut {
+    cs: ConstraintSystem<Fr>,
+    domain: Domain,
+    fixed: Vec<Vec<Fr>>,
+    cycles: Cycles,
+    sigmas: Vec<Vec<Fr>>,
+}
+
+impl LaidOut {
+    fn new<C: Circuit<Fr>>(params: &ParamsKZG<Bn256>, circuit: &C) -> Result<Self, EngineError> {
+        let k = params.k();
+        let n = 1usize << k;
+        let mut cs = ConstraintSystem::default();
+        let config = C::configure_with_params(&mut cs, circuit.params());
+        if n < cs.minimum_rows() {
+            return Err(PlonkError::NotEnoughRowsAvailable { current_k: k }.into());
+        }
+        let mut session = Session {
+            k,
+            usable_rows: n - (cs.blinding_factors() + 1),
+            fixed: vec![vec![Fr::ZERO; n]; cs.num_fixed_columns()],
+            selectors: vec![vec![false; n]; cs.num_selectors()],
+            cycles: Cycles::new(n, cs.permutation().get_columns()),
+            failure: None,
+        };
+        C::FloorPlanner::synthesize(&mut session, circuit, config, cs.constants().clone())?;
+        if let Some(failure) = session.failure {
+            return Err(failure.into());
+        }
+        let (cs, selectors) = cs.directly_convert_selectors_to_fixed(session.selectors);
+        let mut fixed = session.fixed;
+        fixed.extend(selectors);
+        let domain = Domain::new(k);
+        let sigmas = session.cycles.permutations(&domain);
+        Ok(Self { cs, domain, fixed, cycles: session.cycles, sigmas })
+    }
+
+    fn verifying_key(&self, params: &ParamsKZG<Bn256>) -> Result<VerifyingKey<G1Affine>, EngineError> {
+        let bases = Bases::new(params)?;
+        let sigmas = self.cycles.commitments(&bases, &self.sigmas, &self.domain);
+        let views: Vec<&[Fr]> = self.fixed.iter().map(Vec::as_slice).collect();
+        let fixed = commit_all(&views, bases.lagrange());
+        let domain = vkey::domain(self.cs.degree(), self.domain.k());
+        let permutation = permutation::VerifyingKey::from_commitments(sigmas);
+        Ok(VerifyingKey::from_parts(domain, fixed, permutation, self.cs.clone(), Vec::new(), false))
+    }
 }
 
 /// Which cells are equal: every cell points to the next of its cycle.

@@ -3,12 +3,12 @@
 //! Serves provers: given the library's proving key it makes the proofs that the library's verifier, snark-verifier and the
 //! Solidity verifier accept. Soundness does not rest on it, because the verifier is the library's;
 //! zero-knowledge does, which is why it draws the same randomness in the same order and number as the library
-//! (docs/adr/0011). Layer L1: depends on no other crate of ours, does no I/O.
+//! (docs/adr/0011). Layer L1: depends on `vkey` only, opens no files.
 //!
 //! | module | purpose |
 //! |---|---|
 //! | [`prove`](mod@prove) | the rounds of a proof |
-//! | `keygen` | proving keys |
+//! | `keygen`, `stored` | keys, and their files |
 //! | `key` | what is prepared once for a key |
 //! | `witness` | synthesis, and commitments phase by phase |
 //! | `constraints` | gates, permutation and lookups as one program |
@@ -42,11 +42,13 @@ mod opening;
 mod poly;
 mod program;
 mod quotient;
+mod stored;
 mod watch;
 mod witness;
 
 pub use error::EngineError;
 pub use key::{CosetCache, PreparedKey};
-pub use keygen::generate_key;
+pub use keygen::{generate_key, generate_verifying_key};
 pub use prove::{prove, prove_watched};
+pub use stored::{read_key, write_key};
 pub use watch::{Phase, Unwatched, Watch};

@@ -11,8 +11,6 @@
 //! | [`lineage`] | runs that start from another's final state |
 //! | [`data`] | labelled data, split, order of batches |
 //! | [`train`] | the reference trainer and its fidelity to float64 Adam |
-//! | [`state_file`] | bytes of a private optimizer state |
-//! | [`weights`] | weights as safetensors, openings |
 
 pub mod data;
 pub mod job;
@@ -23,7 +21,7 @@ pub mod queue;
 pub mod service;
 pub mod session;
 pub mod shelf;
-pub mod state_file;
 pub mod step;
 pub mod train;
-pub mod weights;
+
+pub use circuits::{state_file, weights};

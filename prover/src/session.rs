@@ -10,8 +10,9 @@ use circuits::convert::{ConvertError, from_fr};
 use circuits::digest::{policy_digest, step_digest};
 use circuits::keys::StepProvingKey;
 use circuits::linked::{RunSecret, StateSeed};
+use circuits::notes;
 use circuits::reference::State;
-use circuits::step::shape::{ShapeError, StepShape};
+use circuits::step::shape::StepShape;
 use ledger::{
     CanonicalError, Dataset, Digest, EpochLen, FieldElement, Hyper, Layout, NumberFormat, Policy, Rule, RunDescription,
     RunError, RunId, RunIdentity, SrsLabel, StepIndex, StepMeta, canonical::V1,
@@ -26,16 +27,8 @@ use crate::step::{ProveError, ProvedStep, Seeds, StepProver};
 
 mod parent;
 
+pub use circuits::notes::{NOT_PROVED, NOTE_EPOCH_K, NOTE_GENESIS_PRODUCTS, NOTE_SHAPE, NoteError};
 pub use parent::Parent;
-
-/// What no proof of Cairn says; stands beside every "proved", and as note `not_proved` in every run's description.
-pub const NOT_PROVED: &str = "gradient honesty, data quality, bias";
-/// Key of the note that holds the step circuit's shape.
-pub const NOTE_SHAPE: &str = "step_shape";
-/// Key of the note that holds k of the epoch circuit.
-pub const NOTE_EPOCH_K: &str = "epoch_k";
-/// Key of the note that holds P1 and P2 of a child's state 0. They are under `genesis_state`, so nobody need believe them.
-pub const NOTE_GENESIS_PRODUCTS: &str = "genesis_p1_p2";
 
 /// Why a run cannot be made, opened or continued.
 #[derive(Debug, thiserror::Error)]
@@ -91,15 +84,8 @@ pub enum SessionError {
     #[error(transparent)]
     Layout(#[from] CanonicalError),
     /// A note of `run.json` is missing or is not what it should be.
-    #[error("run.json, note {name}: expected {expected}, got {got}")]
-    Note {
-        /// Its key.
-        name: &'static str,
-        /// What it should be.
-        expected: String,
-        /// What is there.
-        got: String,
-    },
+    #[error(transparent)]
+    Note(#[from] NoteError),
     /// The key is another than the run's policy pins.
     #[error("run {run} pins step key {expected}, got {got}")]
     OtherKey {
@@ -341,12 +327,7 @@ pub fn seeds(private: &PrivateDir) -> Result<Option<Seeds>, PrivateError> {
 ///
 /// Errors: [`SessionError::Note`].
 pub fn step_shape(run: &RunDescription) -> Result<StepShape, SessionError> {
-    let got = run.notes.get(NOTE_SHAPE).map_or("nothing", String::as_str);
-    got.parse().map_err(|error: ShapeError| SessionError::Note {
-        name: NOTE_SHAPE,
-        expected: error.to_string(),
-        got: got.to_owned(),
-    })
+    Ok(notes::step_shape(run)?)
 }
 
 fn all_notes(

@@ -6,9 +6,9 @@
 //! names, and reads files where they are: nothing is unpacked.
 
 use std::collections::BTreeMap;
+#[cfg(unix)]
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -235,21 +235,73 @@ struct Place {
     len: u64,
 }
 
-/// An archive on the disk, whose files are read where they are. Cheap to clone.
+/// Where an archive is.
+#[derive(Debug)]
+enum Medium {
+    /// On the disk.
+    #[cfg(unix)]
+    File(File),
+    /// In memory: a browser has nothing else.
+    Memory(Vec<u8>),
+}
+
+impl Medium {
+    /// Reads at most as many bytes as `buffer` has; none at the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            #[cfg(unix)]
+            Self::File(file) => std::os::unix::fs::FileExt::read_at(file, buffer, offset),
+            Self::Memory(bytes) => {
+                let left = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+                let n = left.len().min(buffer.len());
+                buffer[..n].copy_from_slice(&left[..n]);
+                Ok(n)
+            }
+        }
+    }
+
+    /// Fills `buffer`.
+    fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match self.read_at(buffer, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => (buffer, offset) = (&mut buffer[n..], offset + n as u64),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An archive whose files are read where they are, on the disk or in memory. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Archive {
-    file: Arc<File>,
+    file: Arc<Medium>,
     places: Arc<BTreeMap<String, Place>>,
 }
 
 impl Archive {
-    /// Opens an archive and reads all headers.
+    /// Opens an archive on the disk and reads all headers.
     ///
     /// **Errors**: [`ArchiveError`].
+    #[cfg(unix)]
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
         crate::fs::regular(path).map_err(ArchiveError::io("open"))?;
         let file = File::open(path).map_err(ArchiveError::io("open"))?;
         let end = file.metadata().map_err(ArchiveError::io("open"))?.len();
+        Self::index(Medium::File(file), end)
+    }
+
+    /// Reads all headers of an archive in memory.
+    ///
+    /// **Errors**: [`ArchiveError`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, ArchiveError> {
+        let end = bytes.len() as u64;
+        Self::index(Medium::Memory(bytes), end)
+    }
+
+    fn index(file: Medium, end: u64) -> Result<Self, ArchiveError> {
         let (mut places, mut offset, mut last) = (BTreeMap::new(), 0, String::new());
         loop {
             let block = block(&file, offset, end)?;
@@ -313,7 +365,7 @@ impl Archive {
 }
 
 /// The block at `offset`.
-fn block(file: &File, offset: u64, end: u64) -> Result<[u8; BLOCK_BYTES as usize], ArchiveError> {
+fn block(file: &Medium, offset: u64, end: u64) -> Result<[u8; BLOCK_BYTES as usize], ArchiveError> {
     let expected = offset + BLOCK_BYTES;
     if expected > end {
         return Err(ArchiveError::Length { expected, got: end });
@@ -341,7 +393,7 @@ fn entry(block: &[u8; BLOCK_BYTES as usize], offset: u64) -> Result<(String, u64
 
 /// A file of the archive, from its beginning.
 struct Source {
-    file: Arc<File>,
+    file: Arc<Medium>,
     left: Place,
 }
 

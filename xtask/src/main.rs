@@ -10,8 +10,10 @@
 //! | [`setup`] | install the pinned tools |
 //! | [`cargo`] | build a program of this repository, and ask it |
 //! | [`generate`] | the generated verifier of the demo's epochs |
+//! | [`browser`] | a browser for tests |
 //! | [`bench`] | time, memory, sizes beside the budgets |
 //! | [`contracts`] | build, test and check the contracts |
+//! | [`island`] | what a browser verifies with |
 //! | [`natspec`] | whether the contracts explain themselves |
 //! | [`demo`] | the main job, end to end |
 //! | [`test`] | all tests |
@@ -22,6 +24,7 @@
 
 mod bench;
 mod broker;
+mod browser;
 mod cargo;
 mod clients;
 mod contracts;
@@ -29,6 +32,7 @@ mod debian;
 mod demo;
 mod fixtures;
 mod generate;
+mod island;
 mod natspec;
 mod python;
 mod setup;
@@ -63,6 +67,8 @@ enum Task {
     Fixtures(fixtures::Fixtures),
     /// Write or compare the generated verifier of the demo's epochs.
     Generate(generate::Generate),
+    /// Build what a visitor's browser verifies with.
+    Island,
     /// Run all tests.
     Test(test::Test),
     /// Check layering and other rules of the house.
@@ -77,6 +83,7 @@ fn main() -> anyhow::Result<()> {
         Task::Bench(bench) => bench::run(&bench),
         Task::Fixtures(fixtures) => fixtures::run(&fixtures),
         Task::Generate(generate) => generate::run(&generate),
+        Task::Island => island::run().map(drop),
         Task::Test(test) => test::run(&test),
         Task::Tidy => tidy::run(),
     }

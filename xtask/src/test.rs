@@ -9,7 +9,9 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use crate::{broker, cargo as programs, clients, contracts, demo, generate, python, tidy, tools::Tools};
+use crate::{
+    broker, browser, cargo as programs, clients, contracts, demo, generate, island, python, tidy, tools::Tools,
+};
 
 /// All tests: Rust, wasm build, contracts, the Python package, and the demo as the end-to-end run.
 #[derive(Args)]
@@ -87,20 +89,15 @@ fn all(test: &Test, total: &mut Count) -> anyhow::Result<()> {
     let tools = Tools::locate()?;
     tools.install()?;
     clients::install(&tools)?;
+    browser::install()?;
     broker::install(&tools)?;
     let repo = tools.repo().to_owned();
     tidy::run()?;
     programs::share_with_tests();
 
-    println!("== wasm: ledger and circuits build without threads");
-    let added = Command::new("rustup").args(["target", "add", "wasm32-unknown-unknown"]).current_dir(&repo).status();
-    ensure!(added.context("rustup")?.success(), "rustup target add wasm32-unknown-unknown failed");
-    for package in ["ledger", "circuits"] {
-        let status =
-            cargo(&repo).args(["check", "--target", "wasm32-unknown-unknown", "--lib", "-p", package]).status()?;
-        ensure!(status.success(), "{package} does not build for wasm32-unknown-unknown");
-    }
-    total.passed += 2;
+    println!("== island: what browsers verify with, and all beneath it, builds for wasm");
+    island::run()?;
+    total.passed += 1;
 
     contracts::run(contracts::Action::Check)?;
     println!("== generated verifier: from its key, compiled anew");

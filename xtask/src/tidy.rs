@@ -13,18 +13,24 @@ use crate::{natspec, tools::Tools};
 
 /// Which of our crates each of our crates may depend on (DESIGN §10, docs/ARCHITECTURE.md). Development dependencies may
 /// also use the lower layers `srs` and `circuits`.
-const EDGES: [(&str, &[&str]); 12] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("ledger", &[]),
+    ("vkey", &[]),
     ("store", &["ledger"]),
     ("srs", &[]),
-    ("engine", &[]),
-    ("circuits", &["ledger", "engine"]),
+    ("engine", &["vkey"]),
+    ("circuits", &["ledger", "vkey", "engine"]),
     ("prover", &["ledger", "circuits", "srs", "store"]),
-    ("aggregator", &["ledger", "circuits", "engine", "srs", "store"]),
+    ("aggregator", &["ledger", "vkey", "circuits", "engine", "srs", "store"]),
     ("verifier-gen", &["ledger", "circuits", "srs", "store"]),
     ("chain", &["ledger"]),
     ("torrent", &["ledger"]),
-    ("cairn", &["ledger", "store", "srs", "circuits", "prover", "aggregator", "verifier-gen", "chain", "torrent"]),
+    ("audit", &["ledger", "store", "srs", "circuits", "aggregator", "verifier-gen", "chain"]),
+    ("island", &["ledger", "chain", "audit"]),
+    (
+        "cairn",
+        &["ledger", "store", "srs", "circuits", "prover", "aggregator", "verifier-gen", "chain", "torrent", "audit"],
+    ),
     ("xtask", &[]),
 ];
 
@@ -32,7 +38,9 @@ const EDGES: [(&str, &[&str]); 12] = [
 const FOR_TESTS: [&str; 2] = ["srs", "circuits"];
 
 /// Crates that a browser runs, and what they must never pull in.
-const WASM_SAFE: [&str; 2] = ["ledger", "circuits"];
+const WASM_SAFE: [&str; 4] = ["ledger", "vkey", "circuits", "island"];
+/// What they are compiled to.
+const TARGET: &str = "wasm32-unknown-unknown";
 const NOT_FOR_WASM: [&str; 3] = ["halo2-base", "snark-verifier", "tokio"];
 
 /// One broken rule.
@@ -137,7 +145,8 @@ pub fn run() -> anyhow::Result<()> {
     let metadata = serde_json::from_str(&metadata).context("cargo metadata")?;
     let mut findings = edges(&metadata);
     for package in WASM_SAFE {
-        let tree = ["tree", "-p", package, "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+        let tree =
+            ["tree", "-p", package, "--edges", "normal", "--prefix", "none", "--format", "{p}", "--target", TARGET];
         for line in output(&cargo, &tree, repo)?.lines() {
             let name = line.split(' ').next().unwrap_or_default();
             if NOT_FOR_WASM.contains(&name) {

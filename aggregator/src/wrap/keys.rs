@@ -4,9 +4,8 @@ use std::io::{Read, Write};
 
 use halo2_base::gates::circuit::{BaseCircuitParams, CircuitBuilderStage, builder::BaseCircuitBuilder};
 use halo2_proofs::{
-    SerdeFormat,
     halo2curves::bn256::{Bn256, Fr, G1Affine},
-    plonk::{ProvingKey, keygen_vk},
+    plonk::ProvingKey,
     poly::{
         commitment::{Params as _, ParamsProver},
         kzg::commitment::ParamsKZG,
@@ -102,8 +101,7 @@ impl WrapProvingKey {
     /// Errors: I/O.
     pub fn write(&self, out: &mut impl Write) -> Result<(), AggregateError> {
         write_layout(out, &self.layout)?;
-        self.pk.write(out, SerdeFormat::RawBytesUnchecked)?;
-        Ok(())
+        Ok(engine::write_key(&self.pk, out)?)
     }
 
     /// Reads what [`Self::write`] wrote. The bytes must be trusted (a digest guards the cache): points are not checked.
@@ -116,8 +114,7 @@ impl WrapProvingKey {
     ) -> Result<Self, AggregateError> {
         let layout = read_layout(input)?;
         let protocol = protocol(epoch_params, epoch_key.inner(), epoch_key.n_instances())?;
-        let params = layout.params.clone();
-        let pk = ProvingKey::read::<_, BaseCircuitBuilder<Fr>>(input, SerdeFormat::RawBytesUnchecked, params)?;
+        let pk = engine::read_key::<BaseCircuitBuilder<Fr>>(input, layout.shape.k, layout.params.clone())?;
         Ok(Self { layout, protocol, pk })
     }
 }
@@ -133,7 +130,7 @@ impl EpochVerifyingKey {
     ) -> Result<Self, AggregateError> {
         let protocol = protocol(epoch_params, epoch_key.inner(), epoch_key.n_instances())?;
         let (builder, config, _) = keygen_circuit(params, &protocol)?;
-        Ok(Self::new(wrapped_shape(params, epoch_key), config, keygen_vk(params, &builder)?))
+        Ok(Self::new(wrapped_shape(params, epoch_key), config, engine::generate_verifying_key(params, &builder)?))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Honest steps are accepted: by the constraints for many states and shapes, and as real proofs.
 
-use circuits::keys::{StepError, StepVerifyingKey, check_links};
+use circuits::keys::{StepError, StepProvingKey, StepVerifyingKey, check_links};
 use circuits::reference::{S, SIGNED_LIMIT, State, StepConstants, V_LIMIT, next_schedule};
 use circuits::step::shape::{ShapeError, StepShape};
 use circuits::step::witness::{StepTag, StepWitness, WitnessError, instances};
@@ -178,10 +178,12 @@ fn the_engine_s_proofs_are_the_library_s_up_to_the_random_polynomial() {
         let step = steps(rule, 2).remove(1);
         let (input, output) = seeds(1, 1, 0);
         let rng = || StdRng::seed_from_u64(4);
-        let make = |library: bool| {
+        let library = StepProvingKey::generate_by_library(&key.params, &shape(rule)).expect("a key");
+        assert_eq!(library.verifying_key().digest(), key.vk.digest());
+        let make = |by_library: bool| {
             let (witness, seeds) = (step.witness(rule), (&input, &output));
-            match library {
-                true => key.pk.prove_by_library(&key.params, witness, &step.instances, seeds, rng()),
+            match by_library {
+                true => library.prove_by_library(&key.params, witness, &step.instances, seeds, rng()),
                 false => key.pk.prove(&key.params, witness, &step.instances, seeds, rng()),
             }
             .expect("proves")

@@ -6,6 +6,9 @@ use std::io::{BufWriter, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use audit::capsule::contents::{self, Block, Contents, EpochKind, Program, ReferenceString, steps_of};
+use audit::capsule::sources::SOURCES;
+use audit::{Capsule, Keys, verifier};
 use chain::{Client, LogSteps};
 use circuits::convert::from_fr;
 use ledger::{Address, ArtifactPath, Digest, canonical};
@@ -14,12 +17,7 @@ use sha2::{Digest as _, Sha256};
 use store::layout::RunFile;
 use store::{ArchiveWriter, FilesReport, RunDir, VerifiedLog};
 
-use super::contents::{self, Block, Contents, EpochKind, Program, ReferenceString, steps_of};
-use super::read::Capsule;
-use super::sources::SOURCES;
-use crate::cmd::verifier;
 use crate::home::Home;
-use crate::keys::Keys;
 use crate::output::failed;
 use crate::run::{EpochCircuit, wrap_k};
 

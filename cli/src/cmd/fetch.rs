@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use audit::Check;
 use clap::Args;
 use ledger::{Address, RunId};
 use rand_core::{OsRng, RngCore};
@@ -21,8 +22,9 @@ use torrent::{ContentPath, Directory, Magnet, Metadata, Metainfo, Options, WebSe
 use self::arrival::Arrival;
 use self::place::Target;
 use self::source::{Found, Source, Wanted};
+use crate::cmd::verify::mark;
 use crate::cmd::{Global, block_on};
-use crate::output::{Check, Failure, NOT_PROVED, Output, failed};
+use crate::output::{NOT_PROVED, Output, failed, is_failure};
 use crate::progress;
 use crate::rpc;
 use crate::swarm::SwarmArgs;
@@ -166,7 +168,7 @@ impl Fetch {
                 report.dir = Some(target.accept(torrent.as_ref())?);
                 out.result(&report, text)
             }
-            Err(error) if error.is::<Failure>() => {
+            Err(error) if is_failure(&error) => {
                 report.quarantine = Some(target.quarantine()?);
                 out.result(&report, text)?;
                 Err(error)
@@ -288,7 +290,7 @@ fn text(r: &Report) -> String {
     let mut lines =
         vec![format!("run {}, {} steps, {} of {} bytes received", r.run, r.steps, r.received, r.padded_bytes)];
     for c in &r.checks {
-        lines.push(format!("  {} {:42} {}", if c.ok { "ok  " } else { "FAIL" }, c.check, c.detail));
+        lines.push(format!("  {} {:42} {}", mark(c), c.check, c.detail));
     }
     if let Some(dir) = &r.dir {
         lines.push(format!("here       {}", dir.display()));

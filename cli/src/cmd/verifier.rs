@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use aggregator::EpochVerifyingKey;
 use anyhow::Context;
+use audit::Keys;
+use audit::verifier::{ACCUMULATOR, source};
 use clap::Args;
 use serde::Serialize;
-use srs::{SrsSize, SrsVerifier};
-use verifier_gen::{Accumulator, Compiled, Encoder, Options, Setup, VerifierSource};
+use verifier_gen::{Compiled, Encoder, VerifierSource};
 
 use crate::cmd::Global;
 use crate::home::Home;
-use crate::keys::Keys;
 use crate::output::Output;
 use crate::run::{EpochCircuit, open, wrap_k};
 
@@ -44,9 +44,6 @@ struct Report {
     bytecode: Option<PathBuf>,
 }
 
-/// Where the accumulator stands among an epoch's instances.
-const ACCUMULATOR: Accumulator = Accumulator::Limbs { first: 0 };
-
 /// What makes submissions out of proofs under `key`.
 pub fn encoder(key: &EpochVerifyingKey) -> anyhow::Result<Encoder> {
     Ok(Encoder::new(key.inner(), key.n_instances(), ACCUMULATOR)?)
@@ -61,23 +58,7 @@ pub fn generate(
     let step = home.step(run)?;
     let epoch_key = home.epoch(&step, circuit)?;
     // The epoch's reference string is the step's in another size.
-    source(&step.srs, &epoch_key, circuit)
-}
-
-/// The verifier of the epochs of a circuit that its key and a reference string give.
-pub fn source(srs: &SrsVerifier, key: &EpochVerifyingKey, circuit: &EpochCircuit) -> anyhow::Result<VerifierSource> {
-    let mut command = format!("cairn verifier --epoch-size {}", circuit.n_steps);
-    if let Some(k) = circuit.wrap_k {
-        command += &format!(" --wrap {k}");
-    }
-    let options = Options {
-        contract: "EpochVerifier",
-        n_instances: key.n_instances(),
-        accumulator: ACCUMULATOR,
-        command: &command,
-    };
-    let params = srs.params(SrsSize::new(key.shape().k)?);
-    Ok(verifier_gen::generate_from(&Setup::from(&params), key.inner(), &options)?)
+    Ok(source(&step.srs, &epoch_key, circuit)?)
 }
 
 /// Compiles and says which compiler was used when it fails.

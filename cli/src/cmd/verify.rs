@@ -1,30 +1,21 @@
 //! `cairn verify`.
 
-mod chain;
-
-pub use self::chain::{Place, Scope, check_head, check_parent, check_registration, compare};
-
-use std::collections::{BTreeMap, btree_map::Entry};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use aggregator::EpochProof;
-use circuits::claim::{check_child_start, check_follows, check_start, verify_step};
-use circuits::digest::{state_after, step_digest};
+use audit::chain::{Place, Scope, compare};
+use audit::{Capsule, Check, Checks, Facts, Keys, Progress, RunAudit, State, Steps, epochs};
 use clap::Args;
-use ledger::{Address, ChunkIndex, Digest, EpochIndex, RunDescription, StepIndex};
-use rand_core::{OsRng, RngCore};
+use indicatif::ProgressBar;
+use ledger::{Address, Digest};
 use serde::Serialize;
-use srs::SrsSize;
-use store::{ProofFiles, RunDir, VerifiedLog};
+use store::{RunDir, VerifiedLog};
 
-use crate::capsule::Capsule;
+use crate::capsule::program;
 use crate::cmd::{Global, block_on};
-use crate::keys::{Keys, StepKey};
-use crate::output::{Check, Failure, NOT_PROVED, Output, failed};
+use crate::output::{NOT_PROVED, Output, is_failure};
 use crate::progress;
 use crate::rpc;
-use crate::run::{EpochCircuit, genesis_products, open};
+use crate::run::open;
 
 /// Check a run as a stranger would: nothing but its directory, and with --rpc the chain, is believed.
 #[derive(Args)]
@@ -82,29 +73,19 @@ struct Report {
     not_proved: &'static str,
 }
 
-/// The checks made so far; all of them held, but perhaps the last.
-#[derive(Default)]
-pub struct Checks(pub Vec<Check>);
-
-impl Checks {
-    /// Notes the result of one check; an error ends the verification as a failed check.
-    pub fn note<T, E: std::fmt::Display>(
-        &mut self,
-        check: &str,
-        result: Result<T, E>,
-        detail: impl FnOnce(&T) -> String,
-    ) -> anyhow::Result<T> {
-        match result {
-            Ok(value) => {
-                self.0.push(Check { check: check.to_owned(), ok: true, detail: detail(&value) });
-                Ok(value)
-            }
-            Err(error) => {
-                self.0.push(Check { check: check.to_owned(), ok: false, detail: error.to_string() });
-                Err(failed(check, error))
+/// Checks with a bar for the step proofs.
+pub fn checks(out: &Output) -> Checks<'_> {
+    let mut bar: Option<ProgressBar> = None;
+    Checks::watched(move |progress| match progress {
+        Progress::StepProofs { done, total } => {
+            bar.get_or_insert_with(|| progress::bar(out, total, "step proofs")).set_position(done);
+        }
+        Progress::Made(_) => {
+            if let Some(bar) = bar.take() {
+                bar.finish_and_clear();
             }
         }
-    }
+    })
 }
 
 impl Verify {
@@ -116,7 +97,7 @@ impl Verify {
     }
 
     /// Makes the checks of the command, and prints nothing.
-    pub fn check(&self, global: &Global, out: &Output, checks: &mut Checks) -> anyhow::Result<()> {
+    pub fn check(&self, global: &Global, out: &Output, checks: &mut Checks<'_>) -> anyhow::Result<()> {
         self.verify(global, out, checks, &mut Report::default())
     }
 
@@ -128,78 +109,73 @@ impl Verify {
         dir: &RunDir,
         log: &VerifiedLog,
         steps: &[u64],
-        checks: &mut Checks,
+        checks: &mut Checks<'_>,
     ) -> anyhow::Result<()> {
-        let run = dir.run().description();
-        let step = global.home(out)?.step(run)?;
-        checks.note("links, schedule, digests", statements(dir, run, log), |n| format!("{n} steps"))?;
-        let verified = self.steps(out, dir, run, log, &step, steps);
-        checks.note("step proofs", verified, |ms| format!("{} steps, {ms:.1} ms each", steps.len()))?;
+        let home = global.home(out)?;
+        let audit = RunAudit { dir, keys: &home, steps: Steps::These(steps.to_vec()), parent: None };
+        let step = home.step(dir.run().description())?;
+        audit.check_statements(log, checks)?;
+        audit.check_steps(log, &step, checks)?;
         Ok(())
     }
 
     /// Runs the command.
     pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
-        let mut checks = Checks::default();
+        let mut checks = checks(out);
         let mut report = Report { not_proved: NOT_PROVED, ..Report::default() };
         let result = self.verify(global, out, &mut checks, &mut report);
         report.ok = result.is_ok();
-        report.checks = checks.0;
+        report.checks = checks.into_made();
         // Checks that could not be made (I/O) have no report; failed ones do.
-        if result.as_ref().is_ok() || result.as_ref().err().is_some_and(|e| e.is::<Failure>()) {
+        if result.as_ref().is_ok() || result.as_ref().err().is_some_and(is_failure) {
             out.result(&report, text)?;
         }
         result
     }
 
-    fn verify(&self, global: &Global, out: &Output, checks: &mut Checks, report: &mut Report) -> anyhow::Result<()> {
+    fn verify(
+        &self,
+        global: &Global,
+        out: &Output,
+        checks: &mut Checks<'_>,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
         let home = global.home(out)?;
+        if let Some(file) = self.capsule.as_deref().filter(|file| !file.exists()) {
+            anyhow::bail!("{} is not there", file.display());
+        }
         let capsule = self.capsule.as_deref().map(Capsule::open).transpose()?;
         let (dir, keys): (RunDir, &dyn Keys) = match (&capsule, &self.dir) {
             (Some(capsule), _) => (capsule.run()?, capsule),
             (None, Some(dir)) => (open(dir)?, &home),
             (None, None) => anyhow::bail!("neither --run nor --capsule is given"),
         };
-        let run = dir.run().description().clone();
+        let run = dir.run().description();
         report.run = run.run.to_string();
-        let log = checks.note("log, records, proof files, tree, epochs", dir.verify_log(ProofFiles::Check), |v| {
-            format!("{} steps, {} proof files, {} epochs", v.log.size(), v.n_proofs, v.epochs.len())
+        let parent = self.parent.as_deref().map(open).transpose()?;
+        let steps = if self.all { Steps::All } else { Steps::Sample(self.k) };
+        let audit = RunAudit { dir: &dir, keys, steps, parent: parent.as_ref() };
+        let Facts { log, step, .. } = audit.check_files(checks, |checks, log, files| {
+            report.steps = log.log.size().0;
+            report.local_root = log.log.root().to_string();
+            let Some(capsule) = &capsule else { return Ok(()) };
+            let this = program().ok();
+            checks.note("capsule", capsule.check_run(log, files), |()| capsule.describe(this.as_ref()))
         })?;
-        report.steps = log.log.size().0;
-        report.local_root = log.log.root().to_string();
-        let files = checks.note("manifest", dir.verify_files(), |f| format!("{} bytes", f.bytes))?;
+        let verified = audit.check_steps(&log, &step, checks)?;
+        (report.steps_verified, report.step_verify_ms) = (verified.n_steps, verified.ms_each);
+        report.epochs_verified = epochs::check(keys, &dir, &log, &step, checks)?;
         if let Some(capsule) = &capsule {
-            checks.note("capsule", capsule.check_run(&log, &files), |()| capsule.describe())?;
-        }
-        let step = keys.step(&run)?;
-        checks.note("policy and step key", Ok::<_, anyhow::Error>(()), |()| {
-            format!("policy {}, step key {}", run.policy_digest, run.policy.step_key_digest)
-        })?;
-        let statements = statements(&dir, &run, &log);
-        checks.note("links, schedule, digests", statements, |n| format!("{n} steps"))?;
-        if let Some(parent) = &self.parent {
-            let parent = open(parent)?;
-            checks.note("parent's log", parent_log(&parent, &dir, &run, &log), |state| format!("ends in {state}"))?;
-        }
-        let chosen = self.choose(report.steps);
-        let verified = self.steps(out, &dir, &run, &log, &step, &chosen);
-        report.step_verify_ms = checks.note("step proofs", verified, |ms| {
-            format!("{} of {} steps, {ms:.1} ms each", chosen.len(), report.steps)
-        })?;
-        report.steps_verified = chosen.len() as u64;
-        let n = epochs(keys, &dir, &run, &log, &step)?;
-        report.epochs_verified = checks.note("epoch proofs", n, |n| format!("{n} epochs"))?;
-        if let Some(capsule) = &capsule {
-            self.against_block(capsule, &run, &log, checks, report)?;
+            self.against_block(capsule, &dir, &log, checks, report)?;
         }
         if let (Some(rpc), Some(contract)) = (&self.rpc, self.contract) {
             let place = Place { contract, from_block: self.from_block, scope: Scope::Head };
-            let (root, finalized) = block_on(async {
+            let compared = block_on(async {
                 let client = rpc::connect(rpc).await?;
-                compare(&client, place, &run, &log, checks).await
+                Ok(compare(&client, place, run, &log, checks).await?)
             })?;
-            report.chain_root = Some(root.to_string());
-            report.finalized = Some(finalized);
+            report.chain_root = Some(compared.root.to_string());
+            report.finalized = Some(compared.is_final);
         }
         Ok(())
     }
@@ -208,190 +184,37 @@ impl Verify {
     fn against_block(
         &self,
         capsule: &Capsule,
-        run: &RunDescription,
+        dir: &RunDir,
         log: &VerifiedLog,
-        checks: &mut Checks,
+        checks: &mut Checks<'_>,
         report: &mut Report,
     ) -> anyhow::Result<()> {
-        let anchored = capsule.evidence()?.check(run, log)?;
-        let (head, owner) = (&anchored.head, anchored.run.owner);
-        let block = head.block;
-        (report.block, report.block_hash) = (Some(block.number), Some(block.hash.to_string()));
-        let held = Ok::<(), String>(());
-        checks.note("state proof", held.clone(), |()| {
-            format!(
-                "block {} {}, unix time {}, registry {}",
-                block.number, block.hash, anchored.timestamp, anchored.registry
-            )
-        })?;
-        if let Some(expected) = self.block_hash {
-            let same =
-                if expected == block.hash { Ok(()) } else { Err(format!("expected {expected}, got {}", block.hash)) };
-            checks.note("block hash", same, |()| expected.to_string())?;
-        }
-        checks.note("registration on chain", held.clone(), |()| format!("owner {owner}"))?;
-        checks.note("anchored head", held, |()| {
-            format!("epoch {}, {} steps, root {}, state {}", head.counter, head.size, head.root, head.state)
-        })?;
-        let n = capsule.check_verifiers(run, self.solc.as_deref())?;
+        let run = dir.run().description();
+        let anchored = capsule.evidence()?.note(run, log, self.block_hash, checks)?;
+        let head = &anchored.head;
+        (report.block, report.block_hash) = (Some(head.block.number), Some(head.block.hash.to_string()));
+        let n = checks.pass_on(capsule.check_verifiers(run, self.solc.as_deref()))?;
         let how =
             if self.solc.is_some() { "compiled and compared" } else { "with every number of key and reference string" };
-        checks.note("contract sources, verifier code", Ok::<_, String>(n), |n| format!("{n} verifiers, {how}"))?;
+        checks.passed("contract sources, verifier code", format!("{n} verifiers, {how}"));
         (report.chain_root, report.finalized) = (Some(head.root.to_string()), Some(head.finalized));
         Ok(())
     }
-
-    /// Steps whose proofs are verified: all, or a random sample without repetition.
-    fn choose(&self, size: u64) -> Vec<u64> {
-        if self.all || self.k >= size {
-            return (0..size).collect();
-        }
-        let mut chosen = std::collections::BTreeSet::new();
-        while (chosen.len() as u64) < self.k {
-            chosen.insert(OsRng.next_u64() % size);
-        }
-        chosen.into_iter().collect()
-    }
-
-    /// Verifies proofs; returns the mean milliseconds of one step.
-    fn steps(
-        &self,
-        out: &Output,
-        dir: &RunDir,
-        run: &RunDescription,
-        log: &VerifiedLog,
-        step_key: &StepKey,
-        chosen: &[u64],
-    ) -> anyhow::Result<f64> {
-        let params = step_key.srs.params(SrsSize::new(step_key.key.shape().k)?);
-        let bar = progress::bar(out, chosen.len() as u64, "step proofs");
-        let mut seconds = 0.0;
-        for &t in chosen {
-            let step = StepIndex(t);
-            let record = dir.record(&log.log, step)?;
-            let proofs =
-                (0..run.policy.n_chunks).map(|c| dir.proof(step, ChunkIndex(c))).collect::<Result<Vec<_>, _>>()?;
-            let start = Instant::now();
-            verify_step(&step_key.key, &params, &run.policy, &record.record().statement, &proofs)?;
-            seconds += start.elapsed().as_secs_f64();
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        Ok(1e3 * seconds / chosen.len().max(1) as f64)
-    }
 }
 
-/// Recomputes every statement digest and state digest, and checks every link and schedule.
-fn statements(dir: &RunDir, run: &RunDescription, log: &VerifiedLog) -> anyhow::Result<u64> {
-    let rule = run.policy.rule;
-    let mut before: Option<ledger::StepStatement> = None;
-    let mut n = 0;
-    let mut check = |record: &ledger::SealedRecord| -> anyhow::Result<()> {
-        let r = record.record();
-        let s = &r.statement;
-        match &before {
-            Some(before) => check_follows(rule, before, s)?,
-            None => {
-                let products = genesis_products(run)?;
-                match run.parent {
-                    None => check_start(rule, s)?,
-                    Some(_) => check_child_start(rule, products, s)?,
-                }
-                let genesis = circuits::digest::state_digest(products, s.chunks.iter().map(|c| &c.input))?;
-                anyhow::ensure!(
-                    genesis == run.genesis_state,
-                    "step 0 starts from state {genesis}, run.json says {}",
-                    run.genesis_state
-                );
-            }
-        }
-        let (digest, state) = (step_digest(s)?, state_after(s)?);
-        anyhow::ensure!(digest == r.digest, "step {}: digest is {}, its statement gives {digest}", s.step, r.digest);
-        anyhow::ensure!(
-            state == r.state_out,
-            "step {}: state after is {}, its statement gives {state}",
-            s.step,
-            r.state_out
-        );
-        before = Some(s.clone());
-        n += 1;
-        Ok(())
-    };
-    for t in 0..log.log.size().0 {
-        check(&dir.record(&log.log, StepIndex(t))?)?;
+/// How a check went, in four letters.
+pub fn mark(check: &Check) -> &'static str {
+    match check.state {
+        State::Passed => "ok  ",
+        State::Failed => "FAIL",
+        State::NotCovered => "-   ",
     }
-    Ok(n)
-}
-
-/// Checks that the run starts where the log of `parent` ends; returns the state they share.
-fn parent_log(
-    parent: &RunDir,
-    dir: &RunDir,
-    run: &RunDescription,
-    log: &VerifiedLog,
-) -> anyhow::Result<ledger::FieldElement> {
-    let id = parent.run().description().run;
-    anyhow::ensure!(run.parent == Some(id), "the run's parent is {:?}, this is the directory of {id}", run.parent);
-    let theirs = parent.verify_log(ProofFiles::Check)?;
-    let size = theirs.log.size().0;
-    let last = size.checked_sub(1).ok_or_else(|| anyhow::anyhow!("parent {id} has no steps"))?;
-    let last = parent.record(&theirs.log, StepIndex(last))?;
-    let last = last.record();
-    let state = state_after(&last.statement)?;
-    anyhow::ensure!(
-        state == run.genesis_state,
-        "the run starts from {}, the parent's log ends after {size} steps in {state}",
-        run.genesis_state
-    );
-    if log.log.size().0 > 0 {
-        let first = dir.record(&log.log, StepIndex(0))?;
-        for ((chunk, a), (_, b)) in last.statement.chunks().zip(first.record().statement.chunks()) {
-            anyhow::ensure!(
-                a.output == b.input,
-                "chunk {chunk}: step 0 starts from commitment {}, the parent ended in {}",
-                b.input,
-                a.output
-            );
-        }
-    }
-    Ok(state)
-}
-
-/// Verifies all epoch proofs; the outer error is about keys, the inner about proofs.
-fn epochs(
-    keys: &dyn Keys,
-    dir: &RunDir,
-    run: &RunDescription,
-    log: &VerifiedLog,
-    step: &StepKey,
-) -> anyhow::Result<Result<u64, String>> {
-    let mut known = BTreeMap::new();
-    for (index, epoch) in log.epochs.iter().enumerate() {
-        let n_steps = epoch.n_steps();
-        let (params, key) = match known.entry(n_steps) {
-            Entry::Occupied(found) => found.into_mut(),
-            Entry::Vacant(empty) => {
-                // All epochs of a log are wrapped alike.
-                let circuit = EpochCircuit::new(run, n_steps as usize, epoch.wrap_k)?;
-                let key = keys.epoch(step, &circuit)?;
-                empty.insert((step.srs.params(SrsSize::new(key.shape().k)?), key))
-            }
-        };
-        let proof = EpochProof { instances: epoch.instances(), proof: dir.epoch_proof(EpochIndex(index as u64))? };
-        if let Err(error) = key.verify(params, &proof) {
-            return Ok(Err(format!("epoch {index}: {error}")));
-        }
-        if epoch.policy_digest != run.policy_digest {
-            return Ok(Err(format!("epoch {index}: proved under policy {}", epoch.policy_digest)));
-        }
-    }
-    Ok(Ok(log.epochs.len() as u64))
 }
 
 fn text(r: &Report) -> String {
     let mut lines = vec![format!("run {}", r.run)];
     for c in &r.checks {
-        lines.push(format!("  {} {:42} {}", if c.ok { "ok  " } else { "FAIL" }, c.check, c.detail));
+        lines.push(format!("  {} {:42} {}", mark(c), c.check, c.detail));
     }
     if let (true, Some(number), Some(hash)) = (r.ok, r.block, &r.block_hash) {
         lines.push(format!("all this is of block {number} {hash}: compare the hash with someone who knows the chain"));

@@ -23,14 +23,14 @@ fn text(path: &Path) -> &str {
 }
 
 /// The demo, anchored, and a home that has its epoch key.
-struct Made {
-    demo: Demo,
+pub struct Made {
+    pub demo: Demo,
     home: tempfile::TempDir,
     scratch: tempfile::TempDir,
 }
 
 impl Made {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let (demo, home) = (Demo::new().await, home_with_key());
         let scratch = tempfile::tempdir().expect("scratch space");
         let (rpc, plan) = (&demo.anvil.url, &demo.plan);
@@ -39,12 +39,12 @@ impl Made {
         Self { demo, home, scratch }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
 
     /// `cairn bundle --capsule`.
-    fn capsule(&self, name: &str) -> Answer {
+    pub fn capsule(&self, name: &str) -> Answer {
         let (torrent, file) = (self.path("run.torrent"), self.path(name));
         let run = ["bundle", "--run", text(&self.demo.run), "--out", text(&torrent), "--capsule", text(&file)];
         let (rpc, contract) = (&self.demo.anvil.url, self.demo.contract.to_string());
@@ -136,16 +136,16 @@ async fn a_capsule_of_what_is_not_anchored_is_not_made() {
 }
 
 /// A capsule's files, changed and packed again.
-struct Forgery(Files);
+pub struct Forgery(Files);
 
 impl Forgery {
-    fn of(file: &Path) -> Self {
+    pub fn of(file: &Path) -> Self {
         let archive = Archive::open(file).expect("an archive");
         let read = |name: &str| (name.to_owned(), archive.read(name, u64::MAX).expect("a file"));
         Self(archive.paths().map(read).collect())
     }
 
-    fn file(&mut self, name: &str) -> &mut Vec<u8> {
+    pub fn file(&mut self, name: &str) -> &mut Vec<u8> {
         self.0.get_mut(name).unwrap_or_else(|| panic!("{name}"))
     }
 
@@ -157,7 +157,7 @@ impl Forgery {
         *bytes = serde_json::to_vec(&contents).expect("JSON");
     }
 
-    fn pack(&self, to: &Path) {
+    pub fn pack(&self, to: &Path) {
         let mut archive = ArchiveWriter::new(Vec::new());
         for (name, bytes) in &self.0 {
             archive.add(&name.parse().expect("a path"), bytes.len() as u64, &mut &bytes[..]).expect("written");

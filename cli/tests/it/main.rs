@@ -6,6 +6,7 @@
 mod admin;
 mod anchoring;
 mod attest;
+mod browser;
 mod bundle;
 mod capsule;
 mod deployment;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::support::{Answer, Scratch, cairn};
 
-fn open(scratch: &Scratch, run: &Path, step: u64) -> (String, String) {
+pub fn open(scratch: &Scratch, run: &Path, step: u64) -> (String, String) {
     let (weights, opening) = (scratch.path(&format!("w{step}.safetensors")), scratch.path(&format!("o{step}.json")));
     let step = step.to_string();
     cairn(&["open", "--run", text(run), "--step", &step, "--weights", &weights, "--opening", &opening]).must();
@@ -21,7 +21,7 @@ fn text(path: &Path) -> &str {
 }
 
 /// Adds `delta` to the first value of a safetensors file of float64.
-fn nudge(path: &str, delta: f64) {
+pub fn nudge(path: &str, delta: f64) {
     let mut bytes = fs::read(path).expect("weights");
     let header = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
     let at = 8 + header;

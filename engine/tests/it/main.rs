@@ -7,5 +7,6 @@ mod plain;
 mod portable;
 mod random_circuits;
 mod refusals;
+mod stored;
 mod support;
 mod watch;

@@ -31,7 +31,14 @@ fn opened(bytes: &[u8]) -> Result<Archive, ArchiveError> {
     let file = dir.path().join("a.tar");
     std::fs::write(&file, bytes).expect("scratch space");
     // The open file stays readable.
-    Archive::open(&file)
+    let on_disk = Archive::open(&file);
+    // In memory it is the same archive, or refused for the same reason.
+    match (&on_disk, Archive::from_bytes(bytes.to_vec())) {
+        (Ok(on_disk), Ok(in_memory)) => assert_eq!(read(on_disk), read(&in_memory)),
+        (Err(on_disk), Err(in_memory)) => assert_eq!(on_disk.to_string(), in_memory.to_string()),
+        (on_disk, in_memory) => panic!("on disk {on_disk:?}, in memory {in_memory:?}"),
+    }
+    on_disk
 }
 
 fn some() -> Files {

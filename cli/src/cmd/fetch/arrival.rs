@@ -2,14 +2,17 @@
 
 use std::path::Path;
 
+use audit::chain::compare;
+use audit::run::describe;
+use audit::{Check, Checks, Reason};
 use ledger::{Digest, Root, RunId, StepIndex, TreeSize};
 use store::layout::RunFile;
 use store::{ProofFiles, RunDir, StoreError, VerifiedLog};
 
 use super::source::Found;
-use crate::cmd::verify::{Checks, Verify, compare};
+use crate::cmd::verify::{Verify, checks};
 use crate::cmd::{Global, block_on};
-use crate::output::{Check, Output};
+use crate::output::Output;
 use crate::rpc;
 
 /// Files that have the torrent's hashes, which says nothing about the run yet.
@@ -43,13 +46,13 @@ impl Arrival<'_> {
         out: &Output,
         made: &mut Vec<Check>,
     ) -> anyhow::Result<Held> {
-        let mut checks = Checks::default();
+        let mut checks = checks(out);
         let held = self.all(with_proofs, global, out, &mut checks);
-        *made = checks.0;
+        *made = checks.into_made();
         held
     }
 
-    fn all(&self, with_proofs: bool, global: &Global, out: &Output, checks: &mut Checks) -> anyhow::Result<Held> {
+    fn all(&self, with_proofs: bool, global: &Global, out: &Output, checks: &mut Checks<'_>) -> anyhow::Result<Held> {
         // A file that is no run is the bundle's fault.
         let dir = checks.note("run.json", RunDir::open(self.dir), |dir| dir.run().run().to_string())?;
         let same = if dir.run().run() == self.run {
@@ -94,9 +97,9 @@ impl Arrival<'_> {
             let run = dir.run().description();
             let compared = block_on(async {
                 let client = rpc::connect(rpc).await?;
-                compare(&client, place, run, &log, checks).await
+                Ok(compare(&client, place, run, &log, checks).await?)
             })?;
-            root = Some(compared.0);
+            root = Some(compared.root);
         }
         if with_proofs {
             let verify = Verify::proofs(self.dir);
@@ -109,12 +112,8 @@ impl Arrival<'_> {
     }
 }
 
-fn describe(log: &VerifiedLog) -> String {
-    format!("{} steps, {} proof files, {} epochs", log.log.size(), log.n_proofs, log.epochs.len())
-}
-
 /// Compares the files of the manifest that are here with it.
-fn sampled_files(dir: &RunDir) -> anyhow::Result<usize> {
+fn sampled_files(dir: &RunDir) -> Result<usize, Reason> {
     let mut n_files = 0;
     for entry in dir.manifest()?.files() {
         let path = dir.path().join(entry.path.as_str());
@@ -124,7 +123,9 @@ fn sampled_files(dir: &RunDir) -> anyhow::Result<usize> {
             Err(error) => return Err(error.into()),
         };
         let got = Digest::of(&bytes);
-        anyhow::ensure!(got == entry.sha256, "{}: expected {}, got {got}", entry.path, entry.sha256);
+        if got != entry.sha256 {
+            return Err(format!("{}: expected {}, got {got}", entry.path, entry.sha256).into());
+        }
         n_files += 1;
     }
     Ok(n_files)

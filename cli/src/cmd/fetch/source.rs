@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
+use audit::chain::{Place, Scope};
 use chain::Announcement;
 use ledger::{Address, RunId};
 use store::layout::{RunFile, run_dir_name};
 use torrent::{ContentPath, InfohashV1, InfohashV2, Magnet, Metadata, Metainfo, Tracker, WebSeed};
 
-use crate::cmd::verify::{Place, Scope};
 use crate::output::failed;
 use crate::rpc;
 

@@ -9,7 +9,7 @@
 //! | 4n | m, i32 little-endian |
 //! | 8n | v, u64 little-endian |
 
-use circuits::reference::{SIGNED_LIMIT, State, V_LIMIT};
+use crate::reference::{SIGNED_LIMIT, State, V_LIMIT};
 
 const MAGIC: &[u8; 8] = b"CAIRNST1";
 const HEADER: usize = 32;

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Context;
 use chain::LogSteps;
-use ledger::{Address, ChainId, Digest, FieldElement, Root, RunId, TreeSize, canonical};
+use ledger::{Address, CanonicalError, ChainId, Digest, FieldElement, Root, RunId, TreeSize, canonical};
 use serde::{Deserialize, Serialize};
 
 /// Its name.
@@ -123,13 +122,17 @@ pub struct Contents {
 
 impl Contents {
     /// Reads the canonical JSON.
-    pub fn parse(bytes: &[u8]) -> anyhow::Result<Self> {
-        canonical::decode(bytes, MAX_CONTENTS_BYTES).context(CONTENTS)
+    ///
+    /// Errors: it is not canonical.
+    pub fn parse(bytes: &[u8]) -> Result<Self, CanonicalError> {
+        canonical::decode(bytes, MAX_CONTENTS_BYTES)
     }
 
     /// The canonical JSON.
-    pub fn to_bytes(&self) -> anyhow::Result<Vec<u8>> {
-        canonical::encode(self).context(CONTENTS)
+    ///
+    /// Errors: it is too long.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CanonicalError> {
+        canonical::encode(self)
     }
 
     /// Every file that a capsule has besides the run's, by these contents.

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use circuits::convert::ConvertError;
-use circuits::digest::state_digest;
-use circuits::keys::StepVerifyingKey;
-use circuits::linked::StateSeed;
-use circuits::opening::commit_state;
-use circuits::reference::{SIGNED_LIMIT, State};
+use crate::convert::ConvertError;
+use crate::digest::state_digest;
+use crate::keys::StepVerifyingKey;
+use crate::linked::StateSeed;
+use crate::opening::commit_state;
+use crate::reference::{SIGNED_LIMIT, State};
 use halo2_proofs::{halo2curves::bn256::Bn256, poly::kzg::commitment::ParamsKZG};
 use ledger::{FieldElement, Layout, RunId};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
