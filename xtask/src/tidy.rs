@@ -13,7 +13,7 @@ use crate::{natspec, tools::Tools};
 
 /// Which of our crates each of our crates may depend on (DESIGN §10, docs/ARCHITECTURE.md). Development dependencies may
 /// also use the lower layers `srs` and `circuits`.
-const EDGES: [(&str, &[&str]); 12] = [
+const EDGES: [(&str, &[&str]); 13] = [
     ("ledger", &[]),
     ("store", &["ledger"]),
     ("srs", &[]),
@@ -24,6 +24,7 @@ const EDGES: [(&str, &[&str]); 12] = [
     ("verifier-gen", &["ledger", "circuits", "srs", "store"]),
     ("chain", &["ledger"]),
     ("torrent", &["ledger"]),
+    ("portal", &["ledger", "chain"]),
     ("cairn", &["ledger", "store", "srs", "circuits", "prover", "aggregator", "verifier-gen", "chain", "torrent"]),
     ("xtask", &[]),
 ];
