@@ -112,7 +112,7 @@ impl Client {
             let (tx, at, log_index) = position(log)?;
             let time = match log.block_timestamp.or_else(|| times.get(&at.number).copied()) {
                 Some(time) => time,
-                None => self.header_of(at).await?.time,
+                None => self.header(at).await?.time,
             };
             times.insert(at.number, time);
             if at.number == to.number && at.hash != to.hash {
@@ -123,13 +123,16 @@ impl Client {
                 out.push(AnchorLog { place, run, event });
             }
         }
-        self.header_of(to).await?;
+        self.header(to).await?;
         out.sort_by_key(|log| (log.place.block.at.number, log.place.log_index));
         Ok(out)
     }
 
-    /// The header of a block that is still part of the chain.
-    async fn header_of(&self, at: BlockRef) -> Result<BlockHeader, ChainError> {
+    /// The header of a block.
+    ///
+    /// # Errors
+    /// [`ChainError::Reorganised`] if it is not part of the chain any more, or the node fails.
+    pub async fn header(&self, at: BlockRef) -> Result<BlockHeader, ChainError> {
         match self.block(at.number).await? {
             Some(header) if header.at == at => Ok(header),
             other => Err(reorganised(at, other.map(|header| header.at.hash))),

@@ -22,8 +22,10 @@ pub struct Options {
     pub page: u64,
     /// Blocks below the position that are read again in each round.
     pub overlap: u64,
-    /// Runs whose heads are asked for in one round at the newest block.
+    /// Runs in one round at the newest block whose heads are asked for because events of them are new or missing.
     pub n_heads: u32,
+    /// Runs at each new block whose heads are asked for again.
+    pub n_again: u32,
     /// Pause when there is nothing new.
     pub poll: Duration,
     /// Pause after the first failure; doubles with each one.
@@ -37,7 +39,8 @@ impl Default for Options {
         Self {
             page: 5_000,
             overlap: 32,
-            n_heads: 16,
+            n_heads: 32,
+            n_again: 4,
             poll: Duration::from_secs(4),
             backoff: Duration::from_millis(500),
             max_backoff: Duration::from_secs(60),
@@ -55,6 +58,14 @@ pub enum FollowError {
     /// The index refused, or failed.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// The node does not give a block below its newest: it lost it, or several nodes answer.
+    #[error("no block {block}, though the newest was {newest}")]
+    BlockMissing {
+        /// Height of the block.
+        block: u64,
+        /// Height of the newest.
+        newest: u64,
+    },
     /// The node's chain begins after the source's first block.
     #[error("chain {chain} has {newest} blocks, the contract is to be read from block {first} on")]
     NotYet {
@@ -182,23 +193,22 @@ impl Follower {
             let (chain, first) = (self.client.chain(), self.first_block);
             return Err(FollowError::NotYet { chain, newest: newest.number, first });
         }
+        if position == Some(newest) {
+            let due = self.index.unconfirmed(self.key, self.options.n_heads).await?;
+            return self.confirm(newest, due, 0).await;
+        }
         let last = newest.number.min(next.saturating_add(self.options.page.max(1) - 1));
         // The node may have lost blocks since the position was looked up; the next round finds out.
         let last = position.map_or(last, |at| last.max(at.number));
-        let Some(to) = self.client.block(last).await? else {
-            return Err(ChainError::Reorganised {
-                operation: "newest block",
-                block: newest.number,
-                expected: newest.hash,
-                got: None,
-            }
-            .into());
-        };
+        let to =
+            self.client.block(last).await?.ok_or(FollowError::BlockMissing { block: last, newest: newest.number })?;
         let n_events = self.read(position, next, to).await?;
         if last < newest.number {
             return Ok(Round::Read { to: to.at, n_events });
         }
-        self.confirm(to, n_events).await
+        let mut due = self.index.unconfirmed(self.key, self.options.n_heads).await?;
+        due.extend(self.index.confirmed_longest_ago(self.key, self.options.n_again).await?);
+        self.confirm(to.at, due, n_events).await
     }
 
     /// Takes the events up to a block into the index, and gives how many were new.
@@ -210,9 +220,12 @@ impl Follower {
 
     /// Compares runs with the contract's heads at the newest block. If one differs, events were left out somewhere behind
     /// the last one that is known of it: these blocks are read once more.
-    async fn confirm(&self, newest: BlockHeader, mut n_events: usize) -> Result<Round, FollowError> {
-        let at = newest.at;
-        let runs = self.index.unconfirmed(self.key, self.options.n_heads).await?;
+    async fn confirm(
+        &self,
+        at: BlockRef,
+        runs: Vec<(RunKey, RunId)>,
+        mut n_events: usize,
+    ) -> Result<Round, FollowError> {
         let mut differing = Vec::new();
         for (key, run) in &runs {
             if self.head(*key, *run, at).await? != Confirmation::Agrees {
@@ -226,8 +239,9 @@ impl Follower {
             from = Some(from.map_or(last, |block: u64| block.min(last)));
         }
         if let Some(from) = from {
+            let to = self.client.header(at).await?;
             let logs = self.client.anchor_logs(self.contract, from, at).await?;
-            n_events += self.index.apply(self.key, &Batch { after: Some(at), to: newest, logs }).await?.n_events;
+            n_events += self.index.apply(self.key, &Batch { after: Some(at), to, logs }).await?.n_events;
         }
         for (key, run) in differing {
             match self.head(key, run, at).await? {
@@ -245,7 +259,7 @@ impl Follower {
     async fn head(&self, key: RunKey, run: RunId, at: BlockRef) -> Result<Confirmation, FollowError> {
         let head = self.client.head_at(self.contract, run, at).await?;
         let frozen = self.client.facts_at(self.contract, run, at).await?.is_some_and(|facts| facts.frozen);
-        Ok(self.index.confirm(key, head.as_ref(), frozen).await?)
+        Ok(self.index.confirm(key, at, head.as_ref(), frozen).await?)
     }
 
     /// Whether a block is the node's at its height.

@@ -206,18 +206,42 @@ impl Index {
         rows.iter().map(block).collect()
     }
 
-    /// Runs whose head should be asked for next: first those that the chain's head has not confirmed as they are, then
-    /// those that were asked for longest ago.
+    /// Runs that the contract's head has not confirmed as they are, those first that were asked for longest ago. A conflict
+    /// is not among them: no head settles it.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn unconfirmed(&self, source: SourceKey, limit: u32) -> Result<Vec<(RunKey, RunId)>, IndexError> {
-        let select = "SELECT id, run_id FROM run WHERE source_id = $1 \
-                      AND EXISTS (SELECT 1 FROM registered WHERE registered.run_key = run.id) \
-                      ORDER BY CASE WHEN confirmed_counter = counter THEN 1 ELSE 0 END, COALESCE(confirmed_block, -1), id \
-                      LIMIT $2";
+        let select = "SELECT id, run_id FROM run WHERE source_id = $1 AND fault IS NULL \
+            AND EXISTS (SELECT 1 FROM registered WHERE registered.run_key = run.id) \
+            AND (confirmed_counter IS NULL OR confirmed_counter <> counter \
+                 OR EXISTS (SELECT 1 FROM epoch WHERE epoch.run_key = run.id AND epoch.counter > run.counter)) \
+            ORDER BY COALESCE(asked_block, -1), id LIMIT $2";
+        self.due(select, source, limit).await
+    }
+
+    /// Runs that the contract's head confirmed longest ago: verifiers may be frozen, and nodes may leave out an event.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn confirmed_longest_ago(
+        &self,
+        source: SourceKey,
+        limit: u32,
+    ) -> Result<Vec<(RunKey, RunId)>, IndexError> {
+        let select = "SELECT id, run_id FROM run WHERE source_id = $1 AND confirmed_counter = counter \
+            ORDER BY asked_block, id LIMIT $2";
+        self.due(select, source, limit).await
+    }
+
+    async fn due(
+        &self,
+        select: &'static str,
+        source: SourceKey,
+        limit: u32,
+    ) -> Result<Vec<(RunKey, RunId)>, IndexError> {
         let rows = sqlx::query(select).bind(source.0).bind(i64::from(limit));
-        let rows = rows.fetch_all(&self.pool).await.during("unconfirmed runs")?;
+        let rows = rows.fetch_all(&self.pool).await.during("runs to ask for")?;
         rows.iter().map(|row| Ok((RunKey(Fields(row).int("id")?), Fields(row).run("run_id")?))).collect()
     }
 

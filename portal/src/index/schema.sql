@@ -37,12 +37,14 @@ CREATE TABLE run (
     -- The contract's own word, and the block at which it was given.
     confirmed_counter BIGINT,
     confirmed_block BIGINT,
+    -- The block at which it was last asked for.
+    asked_block BIGINT,
     frozen BIGINT NOT NULL DEFAULT 0,
     UNIQUE (source_id, run_id)
 );
 CREATE INDEX run_by_id ON run (run_id);
 CREATE INDEX run_by_root ON run (root);
-CREATE INDEX run_by_confirmation ON run (source_id, confirmed_block);
+CREATE INDEX run_by_question ON run (source_id, asked_block);
 
 CREATE TABLE registered (
     source_id BIGINT NOT NULL,

@@ -129,11 +129,18 @@ impl Index {
 
     /// Compares a run with the contract's head, and notes it if they agree: only then is the run shown as anchored.
     ///
-    /// `frozen`: whether the run's verifiers accept nothing any more, at the head's block.
+    /// `head` was asked for at `block`; none: the contract does not know the run. `frozen`: whether the run's verifiers
+    /// accept nothing any more.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn confirm(&self, run: RunKey, head: Option<&Head>, frozen: bool) -> Result<Confirmation, IndexError> {
+    pub async fn confirm(
+        &self,
+        run: RunKey,
+        block: BlockRef,
+        head: Option<&Head>,
+        frozen: bool,
+    ) -> Result<Confirmation, IndexError> {
         let operation = "confirm";
         let mut tx = self.begin().await?;
         let select = "SELECT counter, size, root, state, fault, \
@@ -145,21 +152,16 @@ impl Index {
         let here = (row.opt_array("root")?.map(Root), row.opt_field("state")?, row.int("n_final")? > 0);
         let is_whole = row.opt_text("fault")?.is_none() && expected == Some(got);
         let same = |head: &&Head| is_whole && here == (Some(head.root), Some(head.state), head.finalized);
-        let Some(head) = head.filter(same) else {
-            let withdraw = sqlx::query("UPDATE run SET confirmed_counter = NULL WHERE id = $1").bind(run.0);
-            withdraw.execute(&mut *tx).await.during(operation)?;
-            tx.commit().await.during(operation)?;
-            return Ok(Confirmation::Differs { expected, got });
+        let agrees = head.filter(same).is_some();
+        let update = if agrees {
+            "UPDATE run SET confirmed_counter = counter, confirmed_block = $2, asked_block = $2, frozen = $3 WHERE id = $1"
+        } else {
+            "UPDATE run SET confirmed_counter = NULL, asked_block = $2, frozen = $3 WHERE id = $1"
         };
-        sqlx::query("UPDATE run SET confirmed_counter = counter, confirmed_block = $2, frozen = $3 WHERE id = $1")
-            .bind(run.0)
-            .bind(int("block", head.block.number)?)
-            .bind(i64::from(frozen))
-            .execute(&mut *tx)
-            .await
-            .during(operation)?;
+        let update = sqlx::query(update).bind(run.0).bind(int("block", block.number)?).bind(i64::from(frozen));
+        update.execute(&mut *tx).await.during(operation)?;
         tx.commit().await.during(operation)?;
-        Ok(Confirmation::Agrees)
+        Ok(if agrees { Confirmation::Agrees } else { Confirmation::Differs { expected, got } })
     }
 }
 

@@ -6,7 +6,7 @@ use portal::index::{Confirmation, Index, Standing};
 
 use crate::support::{
     database::on_each,
-    history::{History, batch, only_run, source},
+    history::{History, batch, block, only_run, source},
 };
 
 /// Two good epochs, then one changed by `change`; gives what the index says of the run.
@@ -22,7 +22,7 @@ async fn with_changed(index: &Index, change: fn(&mut EpochEvent)) -> String {
     index.apply(key, &batch(None, 9, logs)).await.unwrap();
     let run = only_run(index).await;
     assert_eq!((run.counter, run.size, run.root, run.state), (2, TreeSize(4), good.root, good.state));
-    let confirmed = index.confirm(run.key, Some(&good), false).await.unwrap();
+    let confirmed = index.confirm(run.key, block(0, 9).at, Some(&good), false).await.unwrap();
     assert!(matches!(confirmed, Confirmation::Differs { .. }), "a head cannot outvote a conflict");
     let Standing::Conflict(reason) = only_run(index).await.standing else { panic!("{:?}", run.standing) };
     reason

@@ -49,7 +49,7 @@ async fn a_run_is_anchored_only_once_the_contract_said_so() {
         index.apply(key, &batch(None, 1, vec![history.registered(1)])).await.unwrap();
         let run = only_run(index).await;
         assert_eq!(run.standing, Standing::Incomplete);
-        let agrees = index.confirm(run.key, Some(&history.head(1, false)), false).await.unwrap();
+        let agrees = index.confirm(run.key, block(0, 1).at, Some(&history.head(1, false)), false).await.unwrap();
         assert_eq!(agrees, Confirmation::Agrees);
         assert_eq!(only_run(index).await.standing, Standing::Registered { block: 1 });
 
@@ -57,9 +57,12 @@ async fn a_run_is_anchored_only_once_the_contract_said_so() {
         index.apply(key, &batch(Some(1), 2, vec![epoch])).await.unwrap();
         assert_eq!(only_run(index).await.standing, Standing::Incomplete, "the contract was asked before this epoch");
         assert_eq!(index.unconfirmed(key, 5).await.unwrap(), [(run.key, run.run)]);
-        index.confirm(run.key, Some(&history.head(2, false)), true).await.unwrap();
+        assert_eq!(index.confirmed_longest_ago(key, 5).await.unwrap(), []);
+        index.confirm(run.key, block(0, 2).at, Some(&history.head(2, false)), true).await.unwrap();
         let run = only_run(index).await;
         assert_eq!((run.standing, run.frozen), (Standing::Anchored { block: 2 }, true));
+        assert_eq!(index.unconfirmed(key, 5).await.unwrap(), []);
+        assert_eq!(index.confirmed_longest_ago(key, 5).await.unwrap(), [(run.key, run.run)]);
     })
     .await;
 }
@@ -81,17 +84,38 @@ async fn another_word_of_the_contract_is_not_a_confirmation() {
             chain::Head { finalized: true, ..true_head },
         ];
         for head in other {
-            index.confirm(run.key, Some(&true_head), false).await.unwrap();
+            index.confirm(run.key, block(0, 5).at, Some(&true_head), false).await.unwrap();
             assert_eq!(only_run(index).await.standing, Standing::Anchored { block: 5 });
-            let differs = index.confirm(run.key, Some(&head), false).await.unwrap();
+            let differs = index.confirm(run.key, block(0, 5).at, Some(&head), false).await.unwrap();
             let expected = Some((head.counter, head.size));
             assert_eq!(differs, Confirmation::Differs { expected, got: (2, TreeSize(4)) });
             assert_eq!(only_run(index).await.standing, Standing::Incomplete, "{head:?}");
         }
-        index.confirm(run.key, Some(&true_head), false).await.unwrap();
-        let unknown = index.confirm(run.key, None, false).await.unwrap();
+        index.confirm(run.key, block(0, 5).at, Some(&true_head), false).await.unwrap();
+        let unknown = index.confirm(run.key, block(0, 5).at, None, false).await.unwrap();
         assert_eq!(unknown, Confirmation::Differs { expected: None, got: (2, TreeSize(4)) });
         assert_eq!(only_run(index).await.standing, Standing::Incomplete);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn runs_that_the_contract_does_not_confirm_do_not_hide_others() {
+    on_each(async |index| {
+        let key = source(index).await;
+        let histories: Vec<_> = (1..=5).map(History::new).collect();
+        let logs = histories.iter().map(|history| history.registered(1)).collect();
+        index.apply(key, &batch(None, 9, logs)).await.unwrap();
+        let mut asked = Vec::new();
+        for number in 1..=3 {
+            for (run, id) in index.unconfirmed(key, 2).await.unwrap() {
+                index.confirm(run, block(0, number).at, None, false).await.unwrap();
+                asked.push(id);
+            }
+        }
+        asked.sort();
+        asked.dedup();
+        assert_eq!(asked.len(), 5);
     })
     .await;
 }
@@ -141,7 +165,10 @@ async fn any_order_of_events_gives_the_same_run() {
                     "{shift} {backwards}"
                 );
                 let head = history.head(9, true);
-                assert_eq!(index.confirm(run.key, Some(&head), false).await.unwrap(), Confirmation::Agrees);
+                assert_eq!(
+                    index.confirm(run.key, block(0, 9).at, Some(&head), false).await.unwrap(),
+                    Confirmation::Agrees
+                );
             })
             .await;
         }

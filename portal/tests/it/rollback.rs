@@ -28,7 +28,7 @@ async fn going_back_gives_what_was_there_before() {
         let run = before.0.key;
         assert_eq!(index.bundles(run, 10).await.unwrap(), []);
         assert_eq!(index.steps(run, ledger::StepIndex(4), 10).await.unwrap(), []);
-        index.confirm(run, Some(&head), false).await.unwrap();
+        index.confirm(run, block(0, 3).at, Some(&head), false).await.unwrap();
         assert_eq!(only_run(index).await.standing, Standing::Anchored { block: 3 });
     })
     .await;
@@ -41,7 +41,7 @@ async fn another_history_takes_the_place_of_the_lost_one() {
         let (mut lost, mut kept) = (History::new(1), History::new(1));
         let logs = lost.with_epochs(3);
         index.apply(key, &batch(None, 6, logs)).await.unwrap();
-        index.confirm(only_run(index).await.key, Some(&lost.head(6, false)), false).await.unwrap();
+        index.confirm(only_run(index).await.key, block(0, 6).at, Some(&lost.head(6, false)), false).await.unwrap();
         // The other branch shares blocks up to 2, that is the first epoch, and then anchors four steps at once.
         kept.with_epochs(1);
         kept.branch = 1;
@@ -65,7 +65,10 @@ async fn a_run_that_was_never_registered_is_forgotten() {
         let mut logs = first.with_epochs(1);
         logs.extend([second.registered(4), second.anchored(5, 2)]);
         index.apply(key, &batch(None, 6, logs)).await.unwrap();
-        index.confirm(index.runs(None, 10).await.unwrap()[1].key, Some(&first.head(6, false)), false).await.unwrap();
+        index
+            .confirm(index.runs(None, 10).await.unwrap()[1].key, block(0, 6).at, Some(&first.head(6, false)), false)
+            .await
+            .unwrap();
         index.roll_back(key, block(0, 6).at, Some(block(0, 2).at)).await.unwrap();
         let run = only_run(index).await;
         assert_eq!(run.run, first.log.run);
