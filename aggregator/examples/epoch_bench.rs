@@ -24,9 +24,6 @@ const EPOCH_K: u32 = 21;
 /// Parameters of the demo's model.
 const PARAMS: usize = 2410;
 
-/// Bytes of a commitment.
-const POINT: usize = 64;
-
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
@@ -65,8 +62,6 @@ fn main() -> Result<(), Failure> {
     }?;
     let (prove_ms, cpu_s) = (start.elapsed().as_millis(), usage::cpu_seconds() - cpu);
     key.verifying_key().verify(epoch_srs.params(), &proof)?;
-    // Equal for both provers: what the same random stream determines.
-    let advice: String = proof.proof[..key.stats().columns * POINT].iter().map(|b| format!("{b:02x}")).collect();
     let report = serde_json::json!({
         "prover": prover,
         "threads": threads.parse::<usize>()?,
@@ -75,7 +70,6 @@ fn main() -> Result<(), Failure> {
         "cells": key.stats().cells,
         "key_ms": key_ms,
         "key_digest": circuits::convert::from_fr(&key.verifying_key().digest()).to_string(),
-        "advice": advice,
         "prove_ms": [prove_ms],
         "cpu_s": [cpu_s],
         "peak_rss_bytes": usage::peak_memory(),

@@ -260,27 +260,43 @@ impl EpochProvingKey {
         witness: &EpochWitness,
         rng: impl RngCore + CryptoRng + Sync,
     ) -> Result<EpochProof, AggregateError> {
+        self.prove_watched(params, witness, rng, &mut engine::Unwatched)
+    }
+
+    /// [`Self::prove`] that tells `watch` of each phase before it begins, and ends when told to.
+    ///
+    /// Errors: as [`Self::prove`]; cancellation is an [`AggregateError::Engine`].
+    pub fn prove_watched(
+        &self,
+        params: &ParamsKZG<Bn256>,
+        witness: &EpochWitness,
+        rng: impl RngCore + CryptoRng + Sync,
+        watch: &mut dyn engine::Watch,
+    ) -> Result<EpochProof, AggregateError> {
         let (builder, instances) = self.filled(params, witness)?;
         let mut transcript = transcript();
         // An epoch's key serves one proof at a time: nothing is kept for the next one.
         let prepared = engine::PreparedKey::new(&self.pk, engine::CosetCache::Off)?;
-        engine::prove(params, &self.pk, &prepared, &builder, &[&instances], rng, &mut transcript)?;
+        let key = (params, &self.pk, &prepared);
+        engine::prove_watched(key, &builder, &[&instances], rng, &mut transcript, watch)?;
         epoch_proof(&instances, transcript)
     }
 
     /// Proves an epoch with a Poseidon transcript, to be wrapped ([`crate::wrap`]): the generated verifier does not take it as it is.
     ///
-    /// Errors: as [`Self::prove`].
+    /// Errors: as [`Self::prove_watched`].
     pub fn prove_to_wrap(
         &self,
         params: &ParamsKZG<Bn256>,
         witness: &EpochWitness,
         rng: impl RngCore + CryptoRng + Sync,
+        watch: &mut dyn engine::Watch,
     ) -> Result<ProofInput, AggregateError> {
         let (builder, instances) = self.filled(params, witness)?;
         let mut transcript = PoseidonTranscript::new(Vec::new());
         let prepared = engine::PreparedKey::new(&self.pk, engine::CosetCache::Off)?;
-        engine::prove(params, &self.pk, &prepared, &builder, &[&instances], rng, &mut transcript)?;
+        let key = (params, &self.pk, &prepared);
+        engine::prove_watched(key, &builder, &[&instances], rng, &mut transcript, watch)?;
         Ok(ProofInput { instances, proof: transcript.finalize() })
     }
 

@@ -30,6 +30,7 @@ pub mod shplonk;
 pub mod statement;
 pub mod wrap;
 
+pub use engine::{Phase, Unwatched, Watch};
 pub use error::AggregateError;
 pub use input::{EpochInput, StepInput};
 pub use keys::{EpochProof, EpochProvingKey, EpochShape, EpochVerifyingKey};

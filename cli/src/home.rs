@@ -1,10 +1,11 @@
 //! The cache of reference strings and keys, and the private directory.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use aggregator::{EpochProvingKey, EpochShape, EpochVerifyingKey, wrap::WrapProvingKey};
+use aggregator::{EpochProvingKey, EpochShape, EpochVerifyingKey, Phase, Watch, wrap::WrapProvingKey};
 use anyhow::Context;
 use circuits::convert::from_fr;
 use circuits::keys::{StepProvingKey, StepVerifyingKey};
@@ -15,6 +16,9 @@ use store::{ArtifactCache, CacheKey};
 use crate::output::Output;
 use crate::progress;
 use crate::run::EpochCircuit;
+
+/// Parts that the bar of a proof has.
+const PHASE_UNITS: u64 = 1000;
 
 /// Everything that can be made again, and secrets.
 pub struct Home<'o> {
@@ -184,6 +188,18 @@ impl<'o> Home<'o> {
         })??;
         cache.put(&name, |mut out| key.write(&mut out).map_err(std::io::Error::other))?;
         Ok(key)
+    }
+
+    /// Runs a proof under a bar that follows its phases.
+    pub fn phased<T>(&self, what: &str, work: impl FnOnce(&mut dyn Watch) -> T) -> T {
+        let bar = progress::bar(self.out, PHASE_UNITS, what);
+        let mut follow = |phase: Phase| {
+            bar.set_position((phase.done() * PHASE_UNITS as f64) as u64);
+            ControlFlow::Continue(())
+        };
+        let result = work(&mut follow);
+        bar.finish_and_clear();
+        result
     }
 
     /// Runs long work under a bar that knows how long it took the last time.

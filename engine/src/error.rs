@@ -2,6 +2,8 @@
 
 use halo2_proofs::plonk::Error as PlonkError;
 
+use crate::watch::Phase;
+
 /// Failures of key preparation and proving.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -65,6 +67,12 @@ pub enum EngineError {
     NotInTable {
         /// Which lookup argument.
         lookup: usize,
+    },
+    /// Whoever watches the proof ended it.
+    #[error("cancelled before {before:?}")]
+    Cancelled {
+        /// What would have come next.
+        before: Phase,
     },
     /// The circuit's synthesis failed.
     #[error("synthesis: {0}")]

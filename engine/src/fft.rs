@@ -12,6 +12,9 @@ use halo2_proofs::halo2curves::{
 };
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use crate::ifma::Ifma;
+
 /// Values that are transformed without leaving the first-level cache.
 const CACHED: usize = 1 << 10;
 /// Values below which a transform stays on one thread.
@@ -111,7 +114,7 @@ impl Domain {
     pub fn to_coefficients(&self, values: &mut [Fr]) {
         assert_eq!(values.len(), self.n());
         #[cfg(target_arch = "x86_64")]
-        if let Some(kernel) = crate::ifma::Ifma::detect().filter(|_| suits::<crate::ifma::Ifma>(values)) {
+        if let Some(kernel) = Ifma::for_transform(self.n()) {
             return frequency(kernel, values, &self.inverse, self.n_inv);
         }
         frequency(Portable, values, &self.inverse, self.n_inv);
@@ -124,7 +127,7 @@ impl Domain {
     pub fn to_values(&self, coset: &Coset, coefficients: &mut [Fr]) {
         assert_eq!(coefficients.len(), self.n());
         #[cfg(target_arch = "x86_64")]
-        if let Some(kernel) = crate::ifma::Ifma::detect().filter(|_| suits::<crate::ifma::Ifma>(coefficients)) {
+        if let Some(kernel) = Ifma::for_transform(self.n()) {
             return time(kernel, coefficients, &coset.twiddles, true);
         }
         time(Portable, coefficients, &coset.twiddles, true);
@@ -164,9 +167,6 @@ pub fn bit_reverse(values: &[Fr]) -> Vec<Fr> {
 
 /// Passes over parts of a transform. Elements may be left unreduced between passes of the same kernel.
 pub(crate) trait Butterflies: Copy + Send + Sync {
-    /// Fewest elements of a transform.
-    const SMALLEST: usize;
-
     /// Decimation in time of at most [`CACHED`] elements. What is `last` leaves them reduced.
     fn time_leaf(self, a: &mut [Fr], w: &Twiddles, last: bool);
 
@@ -180,17 +180,11 @@ pub(crate) trait Butterflies: Copy + Send + Sync {
     fn frequency_pass(self, quads: Quads<'_>);
 }
 
-fn suits<K: Butterflies>(a: &[Fr]) -> bool {
-    a.len() >= K::SMALLEST
-}
-
 /// One element at a time, always reduced; runs everywhere.
 #[derive(Clone, Copy)]
 struct Portable;
 
 impl Butterflies for Portable {
-    const SMALLEST: usize = 1;
-
     fn time_leaf(self, a: &mut [Fr], w: &Twiddles, _: bool) {
         let n = a.len();
         let mut m = 2;

@@ -21,6 +21,7 @@
 //! | [`msm`], `batch_affine` | commitments |
 //! | `ifma` | eight elements at a time, where the processor can |
 //! | [`bases`] | bases out of halo2's parameters |
+//! | `watch` | progress and cancellation |
 //! | `error` | the refusals |
 
 pub mod bases;
@@ -41,9 +42,11 @@ mod opening;
 mod poly;
 mod program;
 mod quotient;
+mod watch;
 mod witness;
 
 pub use error::EngineError;
 pub use key::{CosetCache, PreparedKey};
 pub use keygen::generate_key;
-pub use prove::prove;
+pub use prove::{prove, prove_watched};
+pub use watch::{Phase, Unwatched, Watch};

@@ -25,6 +25,7 @@ use crate::opening::{Query, open};
 use crate::poly::Poly;
 use crate::program::{Column, Symbol};
 use crate::quotient;
+use crate::watch::{Phase, Unwatched, Watch, enter};
 use crate::witness::synthesize;
 
 /// Coefficients of the random polynomial that come from one stream.
@@ -44,8 +45,28 @@ pub fn prove<E, T, R, C>(
     key: &PreparedKey,
     circuit: &C,
     instances: &[&[Fr]],
+    rng: R,
+    transcript: &mut T,
+) -> Result<(), EngineError>
+where
+    E: EncodedChallenge<G1Affine>,
+    T: TranscriptWrite<G1Affine, E> + Sync,
+    R: RngCore + CryptoRng + Sync,
+    C: Circuit<Fr>,
+{
+    prove_watched((params, pk, key), circuit, instances, rng, transcript, &mut Unwatched)
+}
+
+/// [`prove`] that tells `watch` of each phase before it begins, and ends when told to.
+///
+/// Errors: [`EngineError`], [`EngineError::Cancelled`] among them; the transcript is then of no use.
+pub fn prove_watched<E, T, R, C>(
+    (params, pk, key): (&ParamsKZG<Bn256>, &ProvingKey<G1Affine>, &PreparedKey),
+    circuit: &C,
+    instances: &[&[Fr]],
     mut rng: R,
     transcript: &mut T,
+    watch: &mut dyn Watch,
 ) -> Result<(), EngineError>
 where
     E: EncodedChallenge<G1Affine>,
@@ -60,6 +81,7 @@ where
     let (domain, n) = (&key.domain, key.domain.n());
     pk.get_vk().hash_into(transcript)?;
 
+    enter(watch, Phase::Witness)?;
     let witness = synthesize(cs, &bases, circuit, instances, &mut rng, transcript)?;
     let mut columns = Columns {
         advice: witness.advice,
@@ -69,22 +91,33 @@ where
     };
     let mut symbols = Symbols { challenges: witness.challenges, ..Symbols::default() };
 
+    enter(watch, Phase::Lookups)?;
     symbols.theta = *transcript.squeeze_challenge_scalar::<()>();
     let compressed = commit_permuted(cs, pk, key, &bases, &symbols, &mut columns, &mut rng, transcript)?;
     symbols.beta = *transcript.squeeze_challenge_scalar::<()>();
     symbols.gamma = *transcript.squeeze_challenge_scalar::<()>();
+    enter(watch, Phase::Products)?;
     columns.products = permutation_products(cs, pk, domain, &columns, &symbols, &mut rng);
     lookup_products(cs, compressed, &mut columns, &symbols, &mut rng);
     let products: Vec<&[Fr]> =
         columns.products.iter().chain(columns.lookups.iter().map(|l| &l.product)).map(Vec::as_slice).collect();
     write_points(&commit_all(&products, bases.lagrange()), transcript)?;
 
+    enter(watch, Phase::Coefficients)?;
     let random = random_polynomial(n, &mut rng);
     write_points(&commit_all(&[&random], bases.monomial()), transcript)?;
     symbols.y = *transcript.squeeze_challenge_scalar::<()>();
 
     columns.all_mut().into_par_iter().for_each(|values| domain.to_coefficients(values));
-    let pieces = quotient::pieces(key, pk, |column| columns.get(column), |symbol| symbols.get(symbol));
+    let of = key.cosets.len();
+    let pieces = quotient::pieces(
+        key,
+        pk,
+        |column| columns.get(column),
+        |symbol| symbols.get(symbol),
+        |index| enter(watch, Phase::Coset { index, of }),
+    )?;
+    enter(watch, Phase::Pieces)?;
     // A blinding factor for each piece, which KZG does not use.
     for _ in &pieces {
         Fr::random(&mut rng);
@@ -92,6 +125,7 @@ where
     let views: Vec<&[Fr]> = pieces.iter().map(Vec::as_slice).collect();
     write_points(&commit_all(&views, bases.monomial()), transcript)?;
 
+    enter(watch, Phase::Opening)?;
     let x: Fr = *transcript.squeeze_challenge_scalar::<()>();
     let polynomials =
         Polynomials { pk, columns: &columns, random: &random, pieces: &pieces, xn: x.pow_vartime([n as u64]) };

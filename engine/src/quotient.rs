@@ -15,6 +15,7 @@ use halo2_proofs::{
 };
 use rayon::prelude::*;
 
+use crate::error::EngineError;
 use crate::key::PreparedKey;
 use crate::program::{Column, Symbol};
 
@@ -22,16 +23,20 @@ use crate::program::{Column, Symbol};
 const CHUNK: usize = 1 << 10;
 
 /// The pieces of h, lowest first, in natural order. `witness` gives the coefficients, in reversed order, of the columns
-/// that are not the key's.
+/// that are not the key's; `enter` is asked before each coset.
+///
+/// Errors: those of `enter`.
 pub(crate) fn pieces<'a>(
     key: &PreparedKey,
     pk: &ProvingKey<G1Affine>,
     witness: impl Fn(Column) -> &'a [Fr] + Sync,
     symbol: impl Fn(Symbol) -> Fr,
-) -> Vec<Vec<Fr>> {
+    mut enter: impl FnMut(usize) -> Result<(), EngineError>,
+) -> Result<Vec<Vec<Fr>>, EngineError> {
     let (domain, n) = (&key.domain, key.domain.n());
-    let on_cosets: Vec<Vec<Fr>> = (0..key.cosets.len())
+    let on_cosets = (0..key.cosets.len())
         .map(|c| {
+            enter(c)?;
             let coset = &key.cosets[c];
             let columns: HashMap<Column, Cow<'_, [Fr]>> = key
                 .numerator
@@ -54,10 +59,10 @@ pub(crate) fn pieces<'a>(
             let mut values = key.numerator.run(n, &symbol, |column| columns[&column].as_ref());
             drop(columns);
             domain.to_coefficients(&mut values);
-            values
+            Ok(values)
         })
-        .collect();
-    separate(key, &on_cosets)
+        .collect::<Result<Vec<Vec<Fr>>, EngineError>>()?;
+    Ok(separate(key, &on_cosets))
 }
 
 fn separate(key: &PreparedKey, on_cosets: &[Vec<Fr>]) -> Vec<Vec<Fr>> {

@@ -74,6 +74,7 @@ impl WrapProvingKey {
         params: &ParamsKZG<Bn256>,
         input: &ProofInput,
         rng: impl RngCore + CryptoRng + Sync,
+        watch: &mut dyn engine::Watch,
     ) -> Result<EpochProof, AggregateError> {
         if params.k() != self.layout.shape.k {
             return Err(AggregateError::Shape(format!(
@@ -91,7 +92,8 @@ impl WrapProvingKey {
         let instances: Vec<Fr> = builder.assigned_instances[0].iter().map(|x| *x.value()).collect();
         let mut transcript = transcript();
         let prepared = engine::PreparedKey::new(&self.pk, engine::CosetCache::Off)?;
-        engine::prove(params, &self.pk, &prepared, &builder, &[&instances], rng, &mut transcript)?;
+        let key = (params, &self.pk, &prepared);
+        engine::prove_watched(key, &builder, &[&instances], rng, &mut transcript, watch)?;
         epoch_proof(&instances, transcript)
     }
 

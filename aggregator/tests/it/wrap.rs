@@ -280,7 +280,7 @@ fn wrapped_proof_is_verified_as_an_epoch_is_and_says_the_same() {
     let alone = EpochVerifyingKey::generate_wrap(srs.params(), &INNER.params, &epoch).expect("a key");
     assert_eq!((vk.digest(), vk.n_instances()), (alone.digest(), N_INSTANCES), "the same without a proving key");
 
-    let proof = pk.prove(srs.params(), &input, OsRng).expect("proves");
+    let proof = pk.prove(srs.params(), &input, OsRng, &mut aggregator::Unwatched).expect("proves");
     vk.verify(srs.params(), &proof).expect("holds");
     let got: Vec<Fr> = proof.instances.to_words().into_iter().map(to_fr).collect();
     assert_eq!(got[ACCUMULATOR_LIMBS..], input.instances[ACCUMULATOR_LIMBS..]);
@@ -291,7 +291,7 @@ fn wrapped_proof_is_verified_as_an_epoch_is_and_says_the_same() {
     changed.proof[len - 3 * 32 + 1] ^= 1;
     let error = epoch.verify_to_wrap(&INNER.params, &changed).expect_err("tampered");
     assert!(matches!(error, AggregateError::Refused(_)), "{error}");
-    let proof = pk.prove(srs.params(), &changed, OsRng).expect("proves");
+    let proof = pk.prove(srs.params(), &changed, OsRng, &mut aggregator::Unwatched).expect("proves");
     let error = vk.verify(srs.params(), &proof).expect_err("tampered");
     assert!(matches!(&error, AggregateError::Accumulator(reason) if reason.contains("pairing")), "{error}");
     let mut longer = input.clone();
@@ -299,7 +299,7 @@ fn wrapped_proof_is_verified_as_an_epoch_is_and_says_the_same() {
     assert!(matches!(epoch.verify_to_wrap(&INNER.params, &longer), Err(AggregateError::Refused(_))));
     let mut short = input.clone();
     short.instances.pop();
-    let error = pk.prove(srs.params(), &short, OsRng).expect_err("an instance is missing");
+    let error = pk.prove(srs.params(), &short, OsRng, &mut aggregator::Unwatched).expect_err("an instance is missing");
     assert!(
         matches!(error, AggregateError::Instances { expected: N_INSTANCES, got } if got == N_INSTANCES - 1),
         "{error}"

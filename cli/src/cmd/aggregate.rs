@@ -150,7 +150,9 @@ impl Job<'_> {
             let ready = self.ready(writer, StepIndex(writer.aggregated().0), n_steps)?;
             let start = Instant::now();
             let what = format!("epoch proof of {n_steps}");
-            let proof = self.home.timed(&what, || key.prove(srs.params(), &ready.input.witness(), OsRng))??;
+            let proof = self
+                .home
+                .phased(&what, |watch| key.prove_watched(srs.params(), &ready.input.witness(), OsRng, watch))?;
             report.aggregate_ms.push(start.elapsed().as_millis() as u64);
             key.verifying_key().verify(srs.params(), &proof).map_err(|e| failed("own epoch proof", e))?;
             self.append(writer, &ready, &proof, None, report)?;
@@ -174,8 +176,9 @@ impl Job<'_> {
                 let ready = self.ready(writer, StepIndex(done + index * n_steps), n_steps)?;
                 let start = Instant::now();
                 let what = format!("epoch proof of {n_steps}");
-                let inner =
-                    self.home.timed(&what, || key.prove_to_wrap(srs.params(), &ready.input.witness(), OsRng))??;
+                let inner = self
+                    .home
+                    .phased(&what, |watch| key.prove_to_wrap(srs.params(), &ready.input.witness(), OsRng, watch))?;
                 report.aggregate_ms.push(start.elapsed().as_millis() as u64);
                 key.verifying_key().verify_to_wrap(srs.params(), &inner).map_err(|e| failed("own epoch proof", e))?;
                 proved.push((ready, inner));
@@ -189,7 +192,7 @@ impl Job<'_> {
         report.wrap_key_digest = Some(from_fr(&key.verifying_key().digest()).to_string());
         for (ready, inner) in proved {
             let start = Instant::now();
-            let proof = self.home.timed("wrap proof", || key.prove(srs.params(), &inner, OsRng))??;
+            let proof = self.home.phased("wrap proof", |watch| key.prove(srs.params(), &inner, OsRng, watch))?;
             report.wrap_ms.push(start.elapsed().as_millis() as u64);
             key.verifying_key().verify(srs.params(), &proof).map_err(|e| failed("own wrap proof", e))?;
             self.append(writer, &ready, &proof, Some(wrap_k), report)?;

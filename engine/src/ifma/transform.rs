@@ -37,9 +37,14 @@ fn split(a: &mut Eight, b: &mut Eight, w: Eight) {
     *b = t.mul(w);
 }
 
-impl Butterflies for Ifma {
-    const SMALLEST: usize = TILE;
+impl Ifma {
+    /// The kernel, if this machine has the instructions and a transform of so many elements fills a tile.
+    pub(crate) fn for_transform(n: usize) -> Option<Self> {
+        if n < TILE { None } else { Self::detect() }
+    }
+}
 
+impl Butterflies for Ifma {
     #[expect(unsafe_code, reason = "calls what needs the instructions")]
     fn time_leaf(self, a: &mut [Fr], w: &Twiddles, last: bool) {
         // SAFETY: `Ifma` exists only where the instructions do.
@@ -79,6 +84,30 @@ fn load_eight(from: &[Fr; LANES]) -> Eight {
 fn store_eight(to: &mut [Fr; LANES], lanes: Eight) {
     // SAFETY: eight elements.
     unsafe { store(to.as_mut_ptr(), lanes) }
+}
+
+/// Eight vectors of a tile: lane i of the j-th is element 8i + j.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[expect(unsafe_code, reason = "loads by address")]
+fn load_tile(tile: &[Fr; TILE]) -> [Eight; LANES] {
+    let mut eights = [Eight::splat([0; 4]); LANES];
+    for (j, eight) in eights.iter_mut().enumerate() {
+        // SAFETY: 64 elements, of which these are the j-th, the (8 + j)-th … the (56 + j)-th.
+        *eight = unsafe { load_apart(tile.as_ptr().wrapping_add(j), LANES) };
+    }
+    eights
+}
+
+/// The inverse of [`load_tile`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[expect(unsafe_code, reason = "stores by address")]
+fn store_tile(tile: &mut [Fr; TILE], eights: [Eight; LANES]) {
+    for (j, eight) in eights.into_iter().enumerate() {
+        // SAFETY: as in `load_tile`.
+        unsafe { store_apart(tile.as_mut_ptr().wrapping_add(j), LANES, eight) };
+    }
 }
 
 /// The quarters and factors of a pass in eights; their lengths are multiples of eight.
@@ -161,17 +190,11 @@ fn level(a: &mut [Fr], half: usize, w: &[Fr], time: bool) {
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-#[expect(unsafe_code, reason = "loads and stores by address")]
 fn time_leaf(a: &mut [Fr], w: &Twiddles, last: bool) {
     let n = a.len();
     let w_low = lowest(w);
     for tile in a.as_chunks_mut::<TILE>().0 {
-        let tile = tile.as_mut_ptr();
-        let mut v = [w_low[0]; LANES];
-        for (j, v) in v.iter_mut().enumerate() {
-            // SAFETY: 64 elements; lane i is element 8i + j.
-            *v = unsafe { load_apart(tile.add(j), LANES) };
-        }
+        let mut v = load_tile(tile);
         let [v0, v1, v2, v3, v4, v5, v6, v7] = &mut v;
         merge(v0, v1, w_low[0]);
         merge(v2, v3, w_low[0]);
@@ -185,10 +208,7 @@ fn time_leaf(a: &mut [Fr], w: &Twiddles, last: bool) {
         merge(v1, v5, w_low[4]);
         merge(v2, v6, w_low[5]);
         merge(v3, v7, w_low[6]);
-        for (j, v) in v.into_iter().enumerate() {
-            // SAFETY: as above.
-            unsafe { store_apart(tile.add(j), LANES, v) };
-        }
+        store_tile(tile, v);
     }
     let mut m = 2 * LANES;
     if n.trailing_zeros().is_multiple_of(2) {
@@ -205,7 +225,6 @@ fn time_leaf(a: &mut [Fr], w: &Twiddles, last: bool) {
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-#[expect(unsafe_code, reason = "loads and stores by address")]
 fn frequency_leaf(a: &mut [Fr], w: &Twiddles, scale: Fr) {
     let mut m = a.len();
     while m >= 4 * LANES {
@@ -220,12 +239,7 @@ fn frequency_leaf(a: &mut [Fr], w: &Twiddles, scale: Fr) {
     let w_low = lowest(w);
     let scale = Eight::splat(limbs(&scale));
     for tile in a.as_chunks_mut::<TILE>().0 {
-        let tile = tile.as_mut_ptr();
-        let mut v = [scale; LANES];
-        for (j, v) in v.iter_mut().enumerate() {
-            // SAFETY: 64 elements; lane i is element 8i + j.
-            *v = unsafe { load_apart(tile.add(j), LANES) };
-        }
+        let mut v = load_tile(tile);
         let [v0, v1, v2, v3, v4, v5, v6, v7] = &mut v;
         split(v0, v4, w_low[3]);
         split(v1, v5, w_low[4]);
@@ -239,9 +253,9 @@ fn frequency_leaf(a: &mut [Fr], w: &Twiddles, scale: Fr) {
         split(v2, v3, w_low[0]);
         split(v4, v5, w_low[0]);
         split(v6, v7, w_low[0]);
-        for (j, v) in v.into_iter().enumerate() {
-            // SAFETY: as above.
-            unsafe { store_apart(tile.add(j), LANES, v.mul(scale).reduced()) };
+        for v in &mut v {
+            *v = v.mul(scale).reduced();
         }
+        store_tile(tile, v);
     }
 }

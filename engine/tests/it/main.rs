@@ -5,3 +5,4 @@ mod kernels;
 mod portable;
 mod refusals;
 mod support;
+mod watch;
