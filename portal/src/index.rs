@@ -6,8 +6,11 @@
 
 mod error;
 mod fold;
+mod history;
+mod list;
 mod read;
 mod row;
+mod verification;
 mod write;
 
 use std::sync::Once;
@@ -19,7 +22,10 @@ use sqlx::{
 };
 
 pub use error::IndexError;
+pub use history::RunEvent;
+pub use list::{Cursor, Facets, RunFilter, RunPage, RunSort, Status, VerifierEntry, WordError};
 pub use read::{BundleEntry, EpochEntry, Hit, RunEntry, SourceEntry, Standing, StepEntry};
+pub use verification::Verification;
 pub use write::{Applied, Batch, Confirmation};
 
 use error::During;

@@ -25,7 +25,7 @@ const EDGES: [(&str, &[&str]); 13] = [
     ("chain", &["ledger"]),
     ("torrent", &["ledger"]),
     ("portal", &["ledger", "chain"]),
-    ("cairn", &["ledger", "store", "srs", "circuits", "prover", "aggregator", "verifier-gen", "chain", "torrent"]),
+    ("cairn", &["ledger", "store", "srs", "circuits", "prover", "aggregator", "verifier-gen", "chain", "torrent", "portal"]),
     ("xtask", &[]),
 ];
 

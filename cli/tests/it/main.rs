@@ -20,6 +20,7 @@ mod lineage;
 mod node;
 mod openings;
 mod optimizers;
+mod portal;
 mod resume;
 mod rpc;
 mod service;

@@ -1,6 +1,6 @@
 //! `cairn prover serve` as trainers see it: a process, HTTP, files.
 
-mod client;
+pub mod client;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

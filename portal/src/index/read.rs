@@ -10,6 +10,7 @@ use sqlx::any::AnyRow;
 use super::{
     Index, RunKey, Source, SourceKey,
     error::{During, IndexError},
+    list::{Status, status},
     row::{Fields, int},
 };
 
@@ -76,6 +77,10 @@ pub struct RunEntry {
     pub frozen: bool,
     /// What the chain says of it.
     pub standing: Standing,
+    /// When its last epoch was anchored, unix seconds.
+    pub anchored_at: Option<u64>,
+    /// What the chain and the checked bundles say together.
+    pub status: Status,
 }
 
 /// An anchored epoch.
@@ -138,16 +143,48 @@ pub enum Hit {
     Step(RunKey, StepIndex),
 }
 
-const RUNS: &str = "SELECT run.id, source.chain_id, source.contract, run.run_id, run.counter, run.size, run.root, run.state, \
-    run.fault, run.confirmed_counter, run.confirmed_block, run.frozen, \
+/// Every registered run with all that is shown of it. A run that is registered twice is listed by its first registration.
+pub(super) const RUNS: &str = "SELECT run.id, source.chain_id, source.contract, run.run_id, run.counter, run.size, run.root, \
+    run.state, run.fault, run.confirmed_counter, run.confirmed_block, run.frozen, \
     registered.owner, registered.selector, registered.genesis_state, registered.policy, registered.salt, registered.parent, \
     block.time, \
     (SELECT COUNT(*) FROM finalized WHERE finalized.run_key = run.id) AS n_final, \
     (SELECT COUNT(*) FROM epoch WHERE epoch.run_key = run.id AND epoch.counter > run.counter) AS n_ahead, \
     (SELECT role.account FROM role WHERE role.run_key = run.id AND role.kind = 'owner' \
-     ORDER BY role.block_number DESC, role.log_index DESC LIMIT 1) AS owner_now \
+     ORDER BY role.block_number DESC, role.log_index DESC LIMIT 1) AS owner_now, \
+    COALESCE((SELECT MAX(anchoring.time) FROM epoch JOIN block AS anchoring ON anchoring.source_id = epoch.source_id \
+     AND anchoring.number = epoch.block_number WHERE epoch.run_key = run.id), 0) AS anchored_time, \
+    CASE WHEN run.fault IS NOT NULL THEN 'conflict' \
+     WHEN run.confirmed_counter IS NULL OR run.confirmed_counter <> run.counter \
+      OR EXISTS (SELECT 1 FROM epoch WHERE epoch.run_key = run.id AND epoch.counter > run.counter) THEN 'unconfirmed' \
+     WHEN run.frozen <> 0 THEN 'frozen' \
+     WHEN run.counter = 0 THEN 'registered' \
+     WHEN EXISTS (SELECT 1 FROM verification v WHERE v.run_key = run.id AND v.failure IS NULL AND v.size = run.size \
+      AND v.root = run.root) THEN 'verified' \
+     WHEN EXISTS (SELECT 1 FROM verification v JOIN epoch ON epoch.run_key = v.run_key AND epoch.size = v.size \
+      AND epoch.root = v.root WHERE v.run_key = run.id AND v.failure IS NULL) THEN 'partly_covered' \
+     WHEN EXISTS (SELECT 1 FROM verification v JOIN announced ON announced.run_key = v.run_key \
+      AND announced.manifest_digest = v.manifest_digest WHERE v.run_key = run.id AND v.failure IS NOT NULL) THEN 'invalid' \
+     ELSE 'bundle_not_seen' END AS status \
     FROM run JOIN source ON source.id = run.source_id JOIN registered ON registered.run_key = run.id \
-    JOIN block ON block.source_id = registered.source_id AND block.number = registered.block_number";
+    JOIN block ON block.source_id = registered.source_id AND block.number = registered.block_number \
+    WHERE NOT EXISTS (SELECT 1 FROM registered earlier WHERE earlier.run_key = run.id \
+     AND (earlier.block_number < registered.block_number \
+      OR (earlier.block_number = registered.block_number AND earlier.log_index < registered.log_index)))";
+
+impl EpochEntry {
+    /// Steps in it.
+    pub fn n_steps(&self) -> u64 {
+        self.size.0.saturating_sub(self.first_step.0)
+    }
+}
+
+impl StepEntry {
+    /// The leaf in the run's tree.
+    pub fn leaf(&self) -> Digest {
+        step_leaf(self.step, self.digest, self.record_hash)
+    }
+}
 
 const HITS: [&str; 12] = [
     "SELECT id AS run_key FROM run WHERE run_id = $1 LIMIT 100",
@@ -263,7 +300,7 @@ impl Index {
     /// # Errors
     /// If the database fails.
     pub async fn runs_by_id(&self, run: RunId) -> Result<Vec<RunEntry>, IndexError> {
-        let sql = format!("{RUNS} WHERE run.run_id = $1 ORDER BY run.id, registered.block_number");
+        let sql = format!("{RUNS} AND run.run_id = $1 ORDER BY run.id");
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(run.to_field().as_bytes().to_vec());
         entries(rows.fetch_all(&self.pool).await.during("run")?)
     }
@@ -273,10 +310,20 @@ impl Index {
     /// # Errors
     /// If the database fails.
     pub async fn runs(&self, before: Option<RunKey>, limit: u32) -> Result<Vec<RunEntry>, IndexError> {
-        let sql = format!("{RUNS} WHERE run.id < $1 ORDER BY run.id DESC, registered.block_number LIMIT $2");
+        let sql = format!("{RUNS} AND run.id < $1 ORDER BY run.id DESC LIMIT $2");
         let before = before.map_or(i64::MAX, |key| key.0);
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(before).bind(i64::from(limit));
         entries(rows.fetch_all(&self.pool).await.during("runs")?)
+    }
+
+    /// A run by its key; none if a reorganisation took it.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn run(&self, run: RunKey) -> Result<Option<RunEntry>, IndexError> {
+        let sql = format!("{RUNS} AND run.id = $1");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(run.0);
+        Ok(entries(rows.fetch_all(&self.pool).await.during("run")?)?.pop())
     }
 
     /// Epochs of a run after a counter, in order.
@@ -290,6 +337,19 @@ impl Index {
         let rows = sqlx::query(select).bind(run.0).bind(int("counter", after)?).bind(i64::from(limit));
         let rows = rows.fetch_all(&self.pool).await.during("epochs")?;
         rows.iter().map(epoch).collect()
+    }
+
+    /// The epoch of a run that carries a step.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn epoch_of(&self, run: RunKey, step: StepIndex) -> Result<Option<EpochEntry>, IndexError> {
+        let select = "SELECT epoch.*, block.hash, block.time FROM epoch \
+                      JOIN block ON block.source_id = epoch.source_id AND block.number = epoch.block_number \
+                      WHERE epoch.run_key = $1 AND epoch.first_step <= $2 AND epoch.size > $2 \
+                      ORDER BY epoch.counter, epoch.block_number LIMIT 1";
+        let row = sqlx::query(select).bind(run.0).bind(int("step", step.0)?);
+        row.fetch_optional(&self.pool).await.during("epoch")?.as_ref().map(epoch).transpose()
     }
 
     /// Steps of a run from one on, in order.
@@ -313,12 +373,13 @@ impl Index {
         let rows = sqlx::query(select).bind(run.0).bind(int("size", size.0)?);
         let mut tree = MerkleTree::new();
         for row in rows.fetch_all(&self.pool).await.during("tree")? {
-            let StepEntry { step, digest, record_hash } = step(&row)?;
+            let entry = step(&row)?;
+            let step = entry.step;
             let expected = tree.size().next_step();
             if step != expected {
                 return Err(IndexError::Stored { what: "step", reason: format!("expected {expected}, got {step}") });
             }
-            tree.push(step_leaf(step, digest, record_hash));
+            tree.push(entry.leaf());
         }
         if tree.size() != size {
             let reason = format!("expected {size}, got {}", tree.size());
@@ -377,11 +438,8 @@ fn position(row: &Fields<'_>) -> Result<Option<BlockRef>, IndexError> {
     Ok(number.zip(hash).map(|(number, hash)| BlockRef { number, hash: Digest(hash) }))
 }
 
-/// A run that is registered twice comes with both registrations; the first is the entry's, and its standing is a conflict.
-fn entries(rows: Vec<AnyRow>) -> Result<Vec<RunEntry>, IndexError> {
-    let mut out: Vec<RunEntry> = rows.iter().map(run).collect::<Result<_, _>>()?;
-    out.dedup_by_key(|entry| entry.key);
-    Ok(out)
+pub(super) fn entries(rows: Vec<AnyRow>) -> Result<Vec<RunEntry>, IndexError> {
+    rows.iter().map(run).collect()
 }
 
 fn run(row: &AnyRow) -> Result<RunEntry, IndexError> {
@@ -421,6 +479,8 @@ fn run(row: &AnyRow) -> Result<RunEntry, IndexError> {
         finalized: row.int("n_final")? > 0,
         frozen: row.int("frozen")? != 0,
         standing,
+        anchored_at: row.opt_uint("anchored_time")?.filter(|time| *time > 0),
+        status: status(&row)?,
     })
 }
 

@@ -156,3 +156,15 @@ CREATE TABLE role (
 CREATE INDEX role_by_run ON role (run_key);
 CREATE INDEX role_by_account ON role (account);
 CREATE INDEX role_by_tx ON role (tx);
+
+-- Bundles that were checked in full, and how that went. Not a status: that is computed.
+CREATE TABLE verification (
+    run_key BIGINT NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+    manifest_digest {BYTES} NOT NULL,
+    size BIGINT NOT NULL,
+    root {BYTES} NOT NULL,
+    failure TEXT,
+    version TEXT NOT NULL,
+    checked_at BIGINT NOT NULL,
+    PRIMARY KEY (run_key, manifest_digest)
+);

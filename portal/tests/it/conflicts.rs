@@ -30,7 +30,8 @@ async fn with_changed(index: &Index, change: fn(&mut EpochEvent)) -> String {
 
 #[tokio::test]
 async fn an_epoch_that_does_not_follow_is_a_conflict() {
-    let changes: [(fn(&mut EpochEvent), &str); 7] = [
+    type Change = (fn(&mut EpochEvent), &'static str);
+    let changes: [Change; 7] = [
         (|epoch| epoch.first_step = StepIndex(5), "epoch 3: expected first step 4, got 5"),
         (|epoch| epoch.size = TreeSize(7), "epoch 3: expected size 6, got 7"),
         (|epoch| epoch.state_in = FieldElement::from(9), "epoch 3: expected state "),

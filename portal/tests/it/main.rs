@@ -6,7 +6,8 @@ mod support;
 mod conflicts;
 mod events;
 mod following;
-
 mod position;
 mod rollback;
 mod search;
+mod serving;
+mod status;
