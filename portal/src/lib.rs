@@ -7,6 +7,7 @@
 //! | `api` | what programs read: JSON, exports, live updates, feeds, badges |
 //! | [`follow`] | reads `RunAnchor` contracts into the index: back-fill, live, reorganisations, lost nodes |
 //! | [`index`] | what the chain said about runs, in SQLite or PostgreSQL; goes back when the chain does |
+//! | `page` | what people read |
 //! | [`server`] | the router, and the program around it |
 //! | `time` | moments as text |
 //!
@@ -16,6 +17,7 @@
 mod api;
 pub mod follow;
 pub mod index;
+mod page;
 pub mod server;
 mod time;
 

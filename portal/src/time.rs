@@ -14,6 +14,12 @@ pub fn rfc3339(unix: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
+/// Date and time for people, UTC, to the minute.
+pub fn plain(unix: u64) -> String {
+    let text = rfc3339(unix);
+    format!("{} {} UTC", &text[..text.len() - 10], &text[text.len() - 9..text.len() - 4])
+}
+
 /// First second of a day written `YYYY-MM-DD`, from 1970 to 9999; none for anything else.
 pub fn parse_date(text: &str) -> Option<u64> {
     let bytes = text.as_bytes();
@@ -92,6 +98,7 @@ mod tests {
         ] {
             assert_eq!(rfc3339(unix), text);
         }
+        assert_eq!(plain(1_700_000_000), "2023-11-14 22:13 UTC");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use ledger::{Address, RunId};
 
 use crate::{
-    index::{Cursor, Hit, Index, RunEntry, RunFilter, RunPage, RunSort},
+    index::{Cursor, Hit, Index, RunEntry, RunFilter, RunPage, RunSort, Status},
     server::Refusal,
     time::{date, parse_date},
 };
@@ -132,6 +132,12 @@ impl RunQuery {
         add("limit", self.limit.map(|limit| limit.to_string()));
         add("cursor", cursor.map(|cursor| cursor.to_string()));
         parts.join("&")
+    }
+
+    /// The same list with only one status.
+    pub(crate) fn with_status(&self, status: Status) -> Self {
+        let filter = RunFilter { statuses: vec![status], ..self.filter.clone() };
+        Self { filter, cursor: None, ..self.clone() }
     }
 
     /// Asks the index.
