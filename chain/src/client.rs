@@ -53,6 +53,15 @@ pub struct Client {
     node: String,
 }
 
+/// A block that an index remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockHeader {
+    /// Number and hash.
+    pub at: BlockRef,
+    /// When it was made, unix seconds: the chain's word.
+    pub time: u64,
+}
+
 impl Client {
     /// Connects and asks for the chain id.
     ///
@@ -97,6 +106,18 @@ impl Client {
             .await?
             .ok_or_else(|| ChainError::Answer { operation, reason: "no latest block".into() })?;
         Ok(BlockRef { number: block.header.number, hash: ledger::Digest(block.header.hash.0) })
+    }
+
+    /// The block that the node has at a height now; none above the newest.
+    ///
+    /// # Errors
+    /// If the node fails.
+    pub async fn block(&self, number: u64) -> Result<Option<BlockHeader>, ChainError> {
+        let block = self.ask("block", || async { self.provider.get_block(BlockId::number(number)).await }).await?;
+        Ok(block.map(|block| BlockHeader {
+            at: BlockRef { number: block.header.number, hash: ledger::Digest(block.header.hash.0) },
+            time: block.header.timestamp,
+        }))
     }
 
     /// Length in bytes of the code at an address; 0 if there is none.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ledger::{Address, ChainId, RunId, TxHash};
+use ledger::{Address, ChainId, Digest, RunId, TxHash};
 
 use crate::revert::Revert;
 
@@ -167,6 +167,18 @@ pub enum ChainError {
         counter: u64,
         /// Where the search began.
         from_block: u64,
+    },
+    /// The chain changed while it was read: what was read belongs to no one history.
+    #[error("{operation}: block {block} was {expected}, and is {}", got.map_or_else(|| "gone".to_owned(), |hash| hash.to_string()))]
+    Reorganised {
+        /// What was asked.
+        operation: &'static str,
+        /// Height of the block.
+        block: u64,
+        /// Hash that it had.
+        expected: Digest,
+        /// Hash that the node gives now; none if it has no such block.
+        got: Option<Digest>,
     },
     /// There is no usable key to sign with.
     #[error("signer: {reason}")]

@@ -202,9 +202,19 @@ impl Client {
         Ok(receipt.gas_used)
     }
 
-    /// Logs from a block to the newest, asked for in pages, as nodes limit the range.
+    /// Logs from a block to the newest.
     async fn logs(&self, filter: Filter, from_block: u64) -> Result<Vec<Log>, ChainError> {
         let last = self.latest_block().await?.number;
+        self.logs_between(filter, from_block, last).await
+    }
+
+    /// Logs from a block to another, both included, asked for in pages, as nodes limit the range.
+    pub(crate) async fn logs_between(
+        &self,
+        filter: Filter,
+        from_block: u64,
+        last: u64,
+    ) -> Result<Vec<Log>, ChainError> {
         let page = self.options.log_page.max(1);
         let mut logs = Vec::new();
         let mut from = from_block;
@@ -227,7 +237,7 @@ impl EpochEvent {
         ours.then(|| Self::decode(log))
     }
 
-    fn decode(log: &Log) -> Result<Self, ChainError> {
+    pub(crate) fn decode(log: &Log) -> Result<Self, ChainError> {
         let operation = "epoch event";
         let event = decode::<abi::EpochAnchored>(operation, log)?;
         let (block, tx) = place(operation, log)?;
@@ -289,7 +299,7 @@ impl AttestationEvent {
 }
 
 impl BundleEvent {
-    fn from_log(log: &Log) -> Result<Self, ChainError> {
+    pub(crate) fn from_log(log: &Log) -> Result<Self, ChainError> {
         let operation = "bundle event";
         let event = decode::<abi::BundleAnnounced>(operation, log)?;
         let (block, tx) = place(operation, log)?;
@@ -311,14 +321,14 @@ fn run_filter(contract: Address, signature: B256, run: RunId) -> Filter {
     Filter::new().address(convert::address(contract)).event_signature(signature).topic1(convert::run(run))
 }
 
-fn decode<E: SolEvent>(operation: &'static str, log: &Log) -> Result<E, ChainError> {
+pub(crate) fn decode<E: SolEvent>(operation: &'static str, log: &Log) -> Result<E, ChainError> {
     let decoded = log.log_decode_validate::<E>();
     let decoded = decoded.map_err(|error| ChainError::Answer { operation, reason: error.to_string() })?;
     Ok(decoded.inner.data)
 }
 
 /// Block and transaction of a log; pending ones have none.
-fn place(operation: &'static str, log: &Log) -> Result<(u64, TxHash), ChainError> {
+pub(crate) fn place(operation: &'static str, log: &Log) -> Result<(u64, TxHash), ChainError> {
     match (log.block_number, log.transaction_hash) {
         (Some(block), Some(tx)) => Ok((block, TxHash(tx.0))),
         _ => Err(ChainError::Answer { operation, reason: "the event is not in a block".into() }),

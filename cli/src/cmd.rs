@@ -20,6 +20,7 @@ mod fetch;
 mod gate;
 mod keys;
 mod open;
+mod portal;
 mod prover;
 mod registry;
 mod seed;
@@ -71,6 +72,9 @@ pub enum Command {
     /// The prover service, for trainers in Python and other languages.
     #[command(subcommand)]
     Prover(prover::Prover),
+    /// The audit portal: follow contracts, serve what they say.
+    #[command(subcommand)]
+    Portal(portal::Portal),
     /// Check a run: log, proofs, links, epochs and, with --rpc, the chain.
     Verify(verify::Verify),
     /// Aggregate the finished epochs of a run.
@@ -116,6 +120,7 @@ impl Command {
             Self::Keys(c) => c.run(global, out),
             Self::Train(c) => c.run(global, out),
             Self::Prover(c) => c.run(global, out),
+            Self::Portal(c) => c.run(global, out),
             Self::Verify(c) => c.run(global, out),
             Self::Aggregate(c) => c.run(global, out),
             Self::Verifier(c) => c.run(global, out),
@@ -139,4 +144,35 @@ impl Command {
 /// Runs asynchronous work of one command.
 pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Runtime::new()?.block_on(work)
+}
+
+/// Ready at the first SIGINT or SIGTERM. The second ends the process at once, as without a handler.
+#[cfg(unix)]
+pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            std::process::exit(130);
+        });
+    })
+}
+
+#[cfg(not(unix))]
+pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    Ok(async {
+        // Without a handler there is nothing to wait for but the end of the process.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
 }

@@ -67,6 +67,16 @@ pub enum TreeError {
         /// Size of the tree.
         size: TreeSize,
     },
+    /// A tree of this size has another number of peaks.
+    #[error("expected {expected} peaks for a tree of {size} leaves, got {got}")]
+    PeakCount {
+        /// Size of the tree.
+        size: TreeSize,
+        /// One-bits of the size.
+        expected: u32,
+        /// Peaks given.
+        got: usize,
+    },
     /// The number of leaves is not a power of two.
     #[error("expected a power of two of leaves, got {got}")]
     NotPerfect {

@@ -13,7 +13,7 @@ use crate::{natspec, tools::Tools};
 
 /// Which of our crates each of our crates may depend on (DESIGN §10, docs/ARCHITECTURE.md). Development dependencies may
 /// also use the lower layers `srs` and `circuits`.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("ledger", &[]),
     ("vkey", &[]),
     ("store", &["ledger"]),
@@ -27,9 +27,22 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("torrent", &["ledger"]),
     ("audit", &["ledger", "store", "srs", "circuits", "aggregator", "verifier-gen", "chain"]),
     ("island", &["ledger", "chain", "audit"]),
+    ("portal", &["ledger", "chain", "audit"]),
     (
         "cairn",
-        &["ledger", "store", "srs", "circuits", "prover", "aggregator", "verifier-gen", "chain", "torrent", "audit"],
+        &[
+            "ledger",
+            "store",
+            "srs",
+            "circuits",
+            "prover",
+            "aggregator",
+            "verifier-gen",
+            "chain",
+            "torrent",
+            "audit",
+            "portal",
+        ],
     ),
     ("xtask", &[]),
 ];

@@ -14,7 +14,7 @@ use prover::session::Places;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::cmd::{Global, block_on};
+use crate::cmd::{Global, block_on, stop_signal};
 use crate::output::Output;
 
 /// The prover service.
@@ -229,35 +229,4 @@ fn say(out: &Output, told: Told) {
     if let Err(error) = out.result(&chunk, Chunk::text) {
         out.note(error);
     }
-}
-
-/// Ready at the first SIGINT or SIGTERM. The second ends the process at once, as without a handler.
-#[cfg(unix)]
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            std::process::exit(130);
-        });
-    })
-}
-
-#[cfg(not(unix))]
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    Ok(async {
-        // Without a handler there is nothing to wait for but the end of the process.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    })
 }

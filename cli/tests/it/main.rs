@@ -22,6 +22,7 @@ mod networks;
 mod node;
 mod openings;
 mod optimizers;
+mod portal;
 mod resume;
 mod rpc;
 mod service;

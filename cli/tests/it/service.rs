@@ -1,6 +1,6 @@
 //! `cairn prover serve` as trainers see it: a process, HTTP, files.
 
-mod client;
+pub mod client;
 mod workers;
 
 use std::path::Path;

@@ -19,6 +19,18 @@ impl CompactRange {
         Self::default()
     }
 
+    /// The tree of `size` leaves whose peaks were kept, largest subtree first.
+    ///
+    /// **Errors**: [`TreeError::PeakCount`] if such a tree has another number of peaks.
+    pub fn from_peaks(size: TreeSize, peaks: Vec<Digest>) -> Result<Self, TreeError> {
+        let expected = size.0.count_ones();
+        if usize::try_from(expected) == Ok(peaks.len()) {
+            Ok(Self { size: size.0, peaks })
+        } else {
+            Err(TreeError::PeakCount { size, expected, got: peaks.len() })
+        }
+    }
+
     /// Number of leaves.
     pub fn size(&self) -> TreeSize {
         TreeSize(self.size)

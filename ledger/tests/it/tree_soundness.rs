@@ -79,6 +79,24 @@ fn requests_beyond_the_tree_are_errors() {
 }
 
 #[test]
+fn a_tree_continues_from_its_kept_peaks() {
+    for size in 0..20 {
+        let mut whole = CompactRange::new();
+        leaves(size).into_iter().for_each(|leaf| whole.push(leaf));
+        let mut kept = CompactRange::from_peaks(whole.size(), whole.peaks().to_vec()).unwrap();
+        assert_eq!(kept, whole);
+        for leaf in leaves(3) {
+            whole.push(leaf);
+            kept.push(leaf);
+        }
+        assert_eq!(kept.root(), whole.root());
+    }
+    let size = TreeSize(5);
+    let refused = CompactRange::from_peaks(size, leaves(3));
+    assert_eq!(refused, Err(TreeError::PeakCount { size, expected: 2, got: 3 }));
+}
+
+#[test]
 fn a_subtree_is_taken_only_where_it_is_aligned() {
     let mut range = CompactRange::new();
     range.push_subtree(1, tree_of(2).root()).unwrap();

@@ -1,0 +1,167 @@
+//! `cairn portal`.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use ledger::{Address, IdError};
+use portal::follow::{self, Follower};
+use portal::index::Index;
+use portal::server::{self, Rate};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tracing::level_filters::LevelFilter;
+
+use crate::cmd::{Global, block_on, stop_signal};
+use crate::output::Output;
+use crate::rpc;
+
+/// The audit portal: an index of the runs that chains carry, and its pages.
+#[derive(Subcommand)]
+pub enum Portal {
+    /// Follow contracts and serve the portal.
+    Serve(Serve),
+    /// Print the OpenAPI description of the portal.
+    Openapi,
+}
+
+/// Follow contracts and serve the portal, until SIGINT or SIGTERM.
+///
+/// The index holds nothing that the chain does not say: it may be deleted at any time and is read again. Several portals may
+/// share one PostgreSQL index. There is no TLS here: put a reverse proxy before it, and then give --behind-proxy.
+#[derive(Args)]
+#[command(after_help = "Example: cairn portal serve --chain http://127.0.0.1:8545,0x5FbD…,0")]
+pub struct Serve {
+    /// Address to listen at; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8480")]
+    listen: SocketAddr,
+    /// Where the index is: `sqlite:FILE` or `postgres://…`.
+    #[arg(long, env = "CAIRN_PORTAL_DATABASE", hide_env_values = true, default_value = "sqlite:portal.db")]
+    database: String,
+    /// A contract to follow: node, RunAnchor, and the block that it is read from (0 if not given). May be repeated.
+    #[arg(long = "chain", value_name = "RPC,CONTRACT[,BLOCK]", required = true)]
+    chains: Vec<Followed>,
+    /// Requests a second that one address may make in the long run; 200 at once after a pause.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: u32,
+    /// Take the visitor's address from the last entry of X-Forwarded-For, which a proxy in front writes.
+    #[arg(long)]
+    behind_proxy: bool,
+    /// Log lines as JSON, for programs that collect them.
+    #[arg(long)]
+    log_json: bool,
+}
+
+/// A contract on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Followed {
+    rpc: String,
+    contract: Address,
+    first_block: u64,
+}
+
+/// Why a text does not name a [`Followed`].
+#[derive(Debug, thiserror::Error)]
+enum FollowedError {
+    #[error("expected RPC,CONTRACT or RPC,CONTRACT,BLOCK")]
+    Form,
+    #[error(transparent)]
+    Contract(#[from] IdError),
+    #[error("first block: expected a whole number, got {got:?}")]
+    Block { got: String },
+}
+
+impl FromStr for Followed {
+    type Err = FollowedError;
+
+    /// The address of a node may hold commas itself; a contract's does not.
+    fn from_str(text: &str) -> Result<Self, FollowedError> {
+        let (rest, last) = text.rsplit_once(',').ok_or(FollowedError::Form)?;
+        let (rpc, contract, block) = match rest.rsplit_once(',') {
+            Some((rpc, contract)) if !last.starts_with("0x") => (rpc, contract, last),
+            _ => (rest, last, "0"),
+        };
+        let first_block = block.parse().map_err(|_| FollowedError::Block { got: block.to_owned() })?;
+        Ok(Self { rpc: rpc.to_owned(), contract: contract.parse()?, first_block })
+    }
+}
+
+#[derive(Serialize)]
+struct Listening {
+    listen: String,
+}
+
+impl Portal {
+    /// Runs the command.
+    pub fn run(self, _: &Global, out: &Output) -> anyhow::Result<()> {
+        match self {
+            Self::Serve(serve) => serve.run(out),
+            Self::Openapi => {
+                println!("{}", portal::description()?);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Serve {
+    fn run(self, out: &Output) -> anyhow::Result<()> {
+        let level = if out.progress() || self.log_json { LevelFilter::INFO } else { LevelFilter::WARN };
+        let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level);
+        if self.log_json {
+            log.json().init()
+        } else {
+            log.with_ansi(false).init()
+        }
+        block_on(async move {
+            // The address of the database may hold a password and is not repeated.
+            let index = Index::open(&self.database).await.context("--database")?;
+            let mut followers = Vec::new();
+            for Followed { rpc, contract, first_block } in &self.chains {
+                let client = rpc::connect(rpc).await?;
+                let options = follow::Options::default();
+                followers.push(Follower::new(client, index.clone(), *contract, *first_block, options).await?);
+            }
+            let listener =
+                TcpListener::bind(self.listen).await.with_context(|| format!("listen at {}", self.listen))?;
+            let listen = format!("http://{}", listener.local_addr()?);
+            out.result(&Listening { listen }, |l| format!("listening at {}", l.listen))?;
+            // Installed before the first request is served, so that no signal is missed.
+            let stop = stop_signal()?;
+            let rate = Rate { per_second: f64::from(self.rate), ..Rate::default() };
+            let options = server::Options { rate, behind_proxy: self.behind_proxy, ..server::Options::default() };
+            server::serve(index, followers, options, listener, stop).await.context("portal")?;
+            out.note("stopped");
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contract_is_named_with_its_node() {
+        let contract = Address([0x5f; 20]);
+        let followed = |rpc: &str, first_block| Followed { rpc: rpc.into(), contract, first_block };
+        let cases = [
+            (format!("http://localhost:8545,{contract}"), followed("http://localhost:8545", 0)),
+            (format!("http://localhost:8545,{contract},12"), followed("http://localhost:8545", 12)),
+            (format!("https://node/?a=1,2,{contract}"), followed("https://node/?a=1,2", 0)),
+            (format!("https://node/?a=1,2,{contract},7"), followed("https://node/?a=1,2", 7)),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse::<Followed>().unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_contract_is_refused() {
+        assert!(matches!("http://localhost".parse::<Followed>(), Err(FollowedError::Form)));
+        assert!(matches!("http://localhost,0x12".parse::<Followed>(), Err(FollowedError::Contract(_))));
+        let late = format!("http://localhost,{},-1", Address([1; 20]));
+        assert!(matches!(late.parse::<Followed>(), Err(FollowedError::Block { got }) if got == "-1"));
+    }
+}

@@ -1,0 +1,88 @@
+//! `cairn portal serve` as auditors see it: a process that follows a real contract, over HTTP.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::anchoring::Demo;
+use crate::service::client::{Answer, Caller};
+use crate::support::{Scratch, cairn, process_in};
+
+/// A running portal. It is killed when it is dropped.
+struct Portal {
+    child: Child,
+    caller: Caller,
+}
+
+impl Portal {
+    fn start(scratch: &Scratch, chain: &str) -> Self {
+        let database = format!("sqlite:{}", scratch.path("portal.db"));
+        let args = ["portal", "serve", "--listen", "127.0.0.1:0", "--database", &database, "--chain", chain];
+        let mut command = process_in(&scratch.home(), &args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("cairn starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("the portal says where it listens");
+        let said: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        let address = said["listen"].as_str().and_then(|url| url.strip_prefix("http://")).expect("an address");
+        Self { child, caller: Caller::anonymous(address) }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.caller.get(path)
+    }
+
+    /// SIGTERM; the exit code.
+    fn terminate(mut self) -> Option<i32> {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success());
+        self.child.wait().expect("a process").code()
+    }
+}
+
+impl Drop for Portal {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_anchored_run_is_shown_as_the_contract_has_it() {
+    let (scratch, demo) = (Scratch::new(), Demo::new().await);
+    let chain = format!("{},{}", demo.anvil.url, demo.contract);
+    let portal = Portal::start(&scratch, &chain);
+    assert_eq!(portal.get("/health").ok()["status"], "ok");
+    let path = format!("/api/v1/runs/{}", demo.id);
+    assert_eq!(portal.get(&path).refused(404), "no_run");
+
+    let run = demo.run.to_str().expect("UTF-8");
+    let args = ["anchor", "--run", run, "--rpc", &demo.anvil.url, "--anvil-dev-key", "--submissions", &demo.plan];
+    cairn(&args).must();
+    let start = Instant::now();
+    let shown = loop {
+        let answer = portal.get(&path);
+        if answer.status == 200 && answer.json()["status"] == "bundle_not_seen" {
+            break answer.json();
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "{}", answer.text());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let kept = std::fs::read_to_string(demo.run.join("merkle_root.txt")).expect("the run's root");
+    assert!(kept.contains(shown["root"].as_str().expect("a root")), "{kept}: {shown:#}");
+    assert_eq!((&shown["steps"], &shown["epochs"]), (&8.into(), &2.into()), "{shown:#}");
+    assert_eq!(portal.terminate(), Some(0));
+
+    // What was indexed is there before the node is asked again.
+    let portal = Portal::start(&scratch, &chain);
+    assert_eq!(portal.get(&path).ok()["root"], shown["root"]);
+}
+
+#[test]
+fn the_description_of_the_portal_is_printed() {
+    let description = cairn(&["portal", "openapi"]).must();
+    assert!(description["paths"]["/api/v1/runs/{run}"]["get"].is_object());
+}

@@ -1,0 +1,23 @@
+//! What programs read: JSON, exports, live updates, feeds and badges.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | `badge` | the status of a run as a picture |
+//! | `export` | whole lists as CSV or JSON lines |
+//! | `feed` | what happened, as Atom |
+//! | `handlers` | the JSON |
+//! | `live` | what happens, as server-sent events |
+//! | `model` | what the JSON says |
+//! | `openapi` | its description |
+//! | `query` | what a list is asked for |
+
+pub(crate) mod badge;
+pub(crate) mod export;
+pub(crate) mod feed;
+pub(crate) mod handlers;
+pub(crate) mod live;
+pub(crate) mod model;
+pub(crate) mod openapi;
+pub(crate) mod query;
+
+pub use openapi::description;

@@ -1,0 +1,162 @@
+//! What a run's events amount to: the epochs that follow one another from the first step on.
+//!
+//! The same checks as the contract makes, so that what a node invents or leaves out does not become a head: the counter is the
+//! next, the first step is the run's size, the state is the one before, and the leaves give the root.
+
+use ledger::{
+    Digest, FieldElement, Root, StepIndex, TreeSize,
+    tree::{CompactRange, step_leaf},
+};
+use sqlx::AnyConnection;
+
+use super::{
+    RunKey,
+    error::{During, IndexError},
+    row::{Fields, exactly, int},
+};
+
+/// A run after some epochs.
+struct Folded {
+    counter: u64,
+    tree: CompactRange,
+    root: Root,
+    state: FieldElement,
+}
+
+/// Forgets what the events of a run amounted to; [`fold`] begins at the first step again.
+pub(super) async fn unfold(db: &mut AnyConnection, run: RunKey) -> Result<(), IndexError> {
+    let reset = "UPDATE run SET counter = 0, size = 0, root = NULL, state = NULL, peaks = NULL, fault = NULL, \
+                 confirmed_counter = NULL, confirmed_block = NULL, frozen = 0 WHERE id = $1";
+    sqlx::query(reset).bind(run.0).execute(db).await.during("unfold")?;
+    Ok(())
+}
+
+/// Goes on from the last epoch that followed, over all that follow it now.
+pub(super) async fn fold(db: &mut AnyConnection, run: RunKey) -> Result<(), IndexError> {
+    let operation = "fold";
+    let registrations = sqlx::query("SELECT genesis_state FROM registered WHERE run_key = $1 ORDER BY block_number")
+        .bind(run.0)
+        .fetch_all(&mut *db)
+        .await
+        .during(operation)?;
+    // Without a registration nothing says where the first epoch must start.
+    let Some(registration) = registrations.first() else { return Ok(()) };
+    let mut folded = start(db, run, Fields(registration).field("genesis_state")?).await?;
+    let mut fault = (registrations.len() > 1).then(|| "the run is registered twice".to_owned());
+    let select = "SELECT block_number, log_index, counter, first_step, size, state_in, state_out, root FROM epoch \
+                  WHERE run_key = $1 AND counter >= $2 ORDER BY counter, block_number, log_index";
+    let epochs = sqlx::query(select).bind(run.0).bind(int("counter", folded.counter)?);
+    let mut n_same = 0;
+    for row in epochs.fetch_all(&mut *db).await.during(operation)? {
+        let row = Fields(&row);
+        let counter = row.uint("counter")?;
+        if counter == folded.counter {
+            // The last one that followed; a second would be another history of the same run.
+            n_same += 1;
+            if n_same > 1 || counter == 0 {
+                fault.get_or_insert_with(|| format!("epoch {counter} is there twice"));
+            }
+            continue;
+        }
+        if fault.is_some() || counter != folded.counter + 1 {
+            break;
+        }
+        let leaves = leaves(db, run, &row).await?;
+        match folded.next(&row, &leaves)? {
+            Ok(next) => (folded, n_same) = (next, 1),
+            Err(reason) => fault = Some(format!("epoch {counter}: {reason}")),
+        }
+    }
+    let fault = match fault {
+        Some(fault) => Some(fault),
+        None => folded.against_end(db, run).await?,
+    };
+    folded.store(db, run, fault).await
+}
+
+/// Where folding goes on.
+async fn start(db: &mut AnyConnection, run: RunKey, genesis: FieldElement) -> Result<Folded, IndexError> {
+    let row = sqlx::query("SELECT counter, size, state, peaks FROM run WHERE id = $1");
+    let row = row.bind(run.0).fetch_one(db).await.during("fold")?;
+    let row = Fields(&row);
+    let peaks = row.opt_bytes("peaks")?.unwrap_or_default();
+    let peaks: Result<Vec<_>, _> = peaks.chunks(32).map(|peak| exactly("peaks", peak).map(Digest)).collect();
+    let tree = CompactRange::from_peaks(TreeSize(row.uint("size")?), peaks?)
+        .map_err(|error| IndexError::Stored { what: "peaks", reason: error.to_string() })?;
+    let state = row.opt_field("state")?.unwrap_or(genesis);
+    Ok(Folded { counter: row.uint("counter")?, root: tree.root(), tree, state })
+}
+
+/// The hashes of an epoch's leaves.
+async fn leaves(db: &mut AnyConnection, run: RunKey, epoch: &Fields<'_>) -> Result<Vec<Digest>, IndexError> {
+    let select = "SELECT step, digest, record_hash FROM step \
+                  WHERE run_key = $1 AND block_number = $2 AND log_index = $3 ORDER BY position";
+    let rows = sqlx::query(select).bind(run.0).bind(epoch.int("block_number")?).bind(epoch.int("log_index")?);
+    let rows = rows.fetch_all(db).await.during("fold")?;
+    let leaf = |row| {
+        let row = Fields(row);
+        let record = Digest(row.array("record_hash")?);
+        Ok(step_leaf(StepIndex(row.uint("step")?), row.field("digest")?, record))
+    };
+    rows.iter().map(leaf).collect()
+}
+
+impl Folded {
+    /// The run after one more epoch, or why it does not follow.
+    fn next(&self, epoch: &Fields<'_>, leaves: &[Digest]) -> Result<Result<Self, String>, IndexError> {
+        let (first, size) = (epoch.uint("first_step")?, epoch.uint("size")?);
+        let (state_in, root) = (epoch.field("state_in")?, Root(epoch.array("root")?));
+        if first != self.tree.size().0 {
+            return Ok(Err(format!("expected first step {}, got {first}", self.tree.size())));
+        }
+        if state_in != self.state {
+            return Ok(Err(format!("expected state {}, got {state_in}", self.state)));
+        }
+        let mut tree = self.tree.clone();
+        leaves.iter().for_each(|leaf| tree.push(*leaf));
+        if tree.size() != TreeSize(size) {
+            return Ok(Err(format!("expected size {}, got {size}", tree.size())));
+        }
+        if tree.root() != root {
+            return Ok(Err(format!("expected root {}, got {root}", tree.root())));
+        }
+        Ok(Ok(Self { counter: self.counter + 1, root, tree, state: epoch.field("state_out")? }))
+    }
+
+    /// What is wrong with the run's last word, if it has one that its epochs have reached.
+    async fn against_end(&self, db: &mut AnyConnection, run: RunKey) -> Result<Option<String>, IndexError> {
+        let ends = sqlx::query("SELECT counter, size, state, root FROM finalized WHERE run_key = $1");
+        let ends = ends.bind(run.0).fetch_all(db).await.during("fold")?;
+        for row in &ends {
+            let row = Fields(row);
+            let counter = row.uint("counter")?;
+            let said = (counter, row.uint("size")?, row.field("state")?, Root(row.array("root")?));
+            let here = (self.counter, self.tree.size().0, self.state, self.root);
+            if self.counter >= counter && said != here {
+                let (expected, got) = (self.root, said.3);
+                return Ok(Some(format!(
+                    "finalized otherwise after epoch {counter}: expected root {expected}, got {got}"
+                )));
+            }
+        }
+        Ok((ends.len() > 1).then(|| "the run is finalized twice".to_owned()))
+    }
+
+    async fn store(&self, db: &mut AnyConnection, run: RunKey, fault: Option<String>) -> Result<(), IndexError> {
+        let peaks: Vec<u8> = self.tree.peaks().iter().flat_map(|peak| peak.0).collect();
+        let update =
+            "UPDATE run SET counter = $2, size = $3, root = $4, state = $5, peaks = $6, fault = $7 WHERE id = $1";
+        sqlx::query(update)
+            .bind(run.0)
+            .bind(int("counter", self.counter)?)
+            .bind(int("size", self.tree.size().0)?)
+            .bind(self.root.0.to_vec())
+            .bind(self.state.as_bytes().to_vec())
+            .bind(peaks)
+            .bind(fault)
+            .execute(db)
+            .await
+            .during("fold")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! One step: its leaf, and the path from it to the anchored root.
+
+use axum::{
+    extract::{Path, Query, State},
+    response::Html,
+};
+use ledger::{Digest, tree::node_hash};
+use leptos::prelude::*;
+
+use super::{
+    PageRefusal, Place, layout,
+    part::{api_below, below, command, fact, hash, link, short, text, trail},
+};
+use crate::{
+    api::{
+        handlers::{Evidence, evidence},
+        query::{Pairs, number, only, resolve},
+    },
+    index::RunEntry,
+    server::AppState,
+};
+
+/// The page of a step.
+pub(crate) async fn page(
+    State(state): State<AppState>,
+    Path((run, step)): Path<(String, String)>,
+    Query(pairs): Query<Pairs>,
+) -> Result<Html<String>, PageRefusal> {
+    only(&pairs, &[])?;
+    let run = resolve(state.index(), &run, &pairs).await?;
+    let evidence = evidence(state.index(), &run, number("step", &step)?).await?;
+    let title = format!("Step {step} of run {}", short(run.run));
+    Ok(layout(&title, Place::Runs, None, content(&run, &evidence)))
+}
+
+/// A node on the way up: on which side the sibling stands, the sibling, and what both give.
+#[derive(Debug, PartialEq, Eq)]
+struct Rung {
+    sibling_is_left: bool,
+    sibling: Digest,
+    node: Digest,
+}
+
+/// The way from a leaf to the root (RFC 9162, 2.1.3.2).
+fn climb(leaf: Digest, index: u64, size: u64, path: &[Digest]) -> Vec<Rung> {
+    let (mut at, mut last, mut node) = (index, size.saturating_sub(1), leaf);
+    let mut out = Vec::new();
+    for sibling in path {
+        let sibling_is_left = at & 1 == 1 || at == last;
+        node = if sibling_is_left { node_hash(*sibling, node) } else { node_hash(node, *sibling) };
+        out.push(Rung { sibling_is_left, sibling: *sibling, node });
+        if sibling_is_left {
+            // Levels on which the node has no sibling are not in the path.
+            while at & 1 == 0 && at != 0 {
+                (at, last) = (at >> 1, last >> 1);
+            }
+        }
+        (at, last) = (at >> 1, last >> 1);
+    }
+    out
+}
+
+fn content(run: &RunEntry, evidence: &Evidence) -> AnyView {
+    let Evidence { step, epoch, path } = evidence;
+    let at = step.step.0;
+    let rungs = climb(step.leaf(), at, run.size.0, path);
+    let reached = rungs.last().map_or(step.leaf(), |rung| rung.node);
+    let agrees = reached.0 == run.root.0;
+    let verdict = if agrees {
+        "This is the root that the contract holds."
+    } else {
+        "This is not the root that the contract holds."
+    };
+    let class = if agrees { "good" } else { "warning" };
+    let rungs = rungs.into_iter().map(|rung| {
+        let (left, right) = if rung.sibling_is_left {
+            ("sibling, left", "our node, right")
+        } else {
+            ("our node, left", "sibling, right")
+        };
+        view! {
+            <li>
+                <p>{format!("SHA-256(0x01 ‖ {left} ‖ {right})")}</p>
+                <dl class="facts">{fact("Sibling", hash(rung.sibling))}{fact("Node", hash(rung.node))}</dl>
+            </li>
+        }
+    });
+    let rungs: Vec<_> = rungs.collect();
+    let to = |step: u64| below(run, &format!("steps/{step}"));
+    let previous = at.checked_sub(1).map(|before| view! { <a rel="prev" href=to(before)>"Step before"</a> });
+    let next = (at + 1 < run.size.0).then(|| view! { <a rel="next" href=to(at + 1)>"Step after"</a> });
+    let preimage =
+        format!("00 {:016x} {} {}", at, hex::encode(step.digest.as_bytes()), hex::encode(step.record_hash.0));
+    view! {
+        {trail(run, format!("Step {at}"))}
+        <h1>{format!("Step {at}")}</h1>
+        <p class="lede">
+            "Proved: the committed state after this step is what the declared optimizer makes of the committed state and gradient "
+            "before it. Not proved: that the gradient is honest or the data good."
+        </p>
+        <dl class="facts">
+            {fact("Statement D (proved)", hash(step.digest))}
+            {fact("Record A (the submitter's word)", hash(step.record_hash))}
+            {fact("Epoch", link(below(run, &format!("epochs/{}", epoch.counter)), epoch.counter))}
+            {fact("Transaction", hash(epoch.tx))}
+        </dl>
+        <nav class="pages" aria-label="Steps">{previous}{next}</nav>
+        <section aria-labelledby="leaf">
+            <h2 id="leaf">"From the leaf to the root"</h2>
+            <p>"The leaf is SHA-256 of these 73 bytes: a zero, the step as 64-bit big-endian, D and A."</p>
+            <pre class="bytes" tabindex="0"><code>{preimage}</code></pre>
+            <dl class="facts">{fact("Leaf", hash(step.leaf()))}</dl>
+            <ol class="path">{rungs}</ol>
+            <dl class="facts">{fact("Root over", text(format!("{} steps", run.size)))}{fact("Root", hash(run.root))}</dl>
+            <p class=class>{verdict}</p>
+        </section>
+        <section aria-labelledby="commands">
+            <h2 id="commands">"Check it yourself"</h2>
+            {command("With the run's files: every record, leaf, path and proof, against your own node:", format!("cairn verify --run runs/run-{} --all --rpc URL --contract {}", run.run, run.contract))}
+            {command("The contract checks the same path:", format!("cast call {} 'head(bytes32)' {} --rpc-url URL", run.contract, run.run))}
+            <p><a href=api_below(run, &format!("/steps/{at}"))>"This step as JSON, with its path"</a></p>
+        </section>
+    }
+    .into_any()
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::{MerkleTree, StepIndex, TreeSize};
+
+    use super::*;
+
+    #[test]
+    fn every_climb_in_trees_of_every_size_ends_at_the_root() {
+        let mut tree = MerkleTree::new();
+        for size in 1..=40 {
+            tree.push(Digest::of(&[size as u8]));
+            for index in 0..size {
+                let proof = tree.prove_inclusion(StepIndex(index), TreeSize(size)).unwrap();
+                let leaf = tree.leaf(StepIndex(index)).unwrap();
+                let reached = climb(leaf, index, size, &proof.path).last().map_or(leaf, |rung| rung.node);
+                assert_eq!(reached.0, tree.root().0, "{index} of {size}");
+            }
+        }
+    }
+}

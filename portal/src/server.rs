@@ -1,0 +1,82 @@
+//! The portal as a program: follows its contracts and serves its pages until it is told to stop.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | `cache` | validators, so that nothing is sent twice |
+//! | `guard` | what every request passes |
+//! | `limit` | how often one address may ask |
+//! | `metrics` | counters |
+//! | `refusal` | why a request is refused |
+//! | `routes` | the table of addresses |
+//! | `state` | what handlers share |
+
+use std::{future::Future, io, net::SocketAddr, time::Duration};
+
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+
+use crate::{follow::Follower, index::Index};
+
+pub(crate) mod cache;
+pub(crate) mod guard;
+mod limit;
+mod metrics;
+pub(crate) mod refusal;
+mod routes;
+pub(crate) mod state;
+
+pub use limit::Rate;
+pub use refusal::Refusal;
+pub use routes::router;
+pub use state::{AppState, Options};
+
+/// Time that open connections get after the word to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Follows and serves until `stop` is ready, then finishes what it is answering and returns. The index is closed.
+///
+/// # Errors
+/// If the listener fails. Nodes that fail end nothing: they are asked again.
+pub async fn serve(
+    index: Index,
+    followers: Vec<Follower>,
+    options: Options,
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let state = AppState::new(index.clone(), &followers, options);
+    let stopping = watch::Sender::new(false);
+    let mut tasks = JoinSet::new();
+    for follower in followers {
+        let mut stopping = stopping.subscribe();
+        tasks.spawn(async move {
+            // The sender is gone only once this function has returned.
+            follower.run(async { drop(stopping.wait_for(|stop| *stop).await) }).await;
+        });
+    }
+    let app = router(state.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let mut asked = stopping.subscribe();
+    let server = axum::serve(listener, app).with_graceful_shutdown(async move {
+        drop(asked.wait_for(|stop| *stop).await);
+    });
+    let mut server = tokio::spawn(async move { server.await });
+    let early = tokio::select! {
+        () = stop => None,
+        ended = &mut server => Some(ended),
+    };
+    stopping.send_replace(true);
+    state.drain();
+    let served = match early {
+        Some(ended) => ended.map_err(io::Error::other)?,
+        // Connections that stay open do not keep the process.
+        None => match tokio::time::timeout(GRACE, &mut server).await {
+            Ok(ended) => ended.map_err(io::Error::other)?,
+            Err(_) => {
+                server.abort();
+                Ok(())
+            }
+        },
+    };
+    while tasks.join_next().await.is_some() {}
+    index.close().await;
+    served
+}

@@ -1,0 +1,143 @@
+//! What handlers share.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::{
+    limit::{Limiter, Rate},
+    metrics::{Gauges, Metrics},
+    refusal::Refusal,
+};
+use crate::{
+    follow::{Follower, Health},
+    index::{Index, RunFilter, SourceKey},
+};
+
+/// How the portal serves.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What one address may ask.
+    pub rate: Rate,
+    /// Whether a proxy in front writes `X-Forwarded-For`.
+    pub behind_proxy: bool,
+    /// Connections that may listen to live updates.
+    pub max_listeners: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { rate: Rate::default(), behind_proxy: false, max_listeners: 256 }
+    }
+}
+
+/// What handlers share. Clones are the same.
+#[derive(Clone)]
+pub struct AppState(Arc<Shared>);
+
+/// The parts of an [`AppState`].
+pub struct Shared {
+    index: Index,
+    followers: Vec<(SourceKey, watch::Receiver<Health>)>,
+    options: Options,
+    limiter: Limiter,
+    metrics: Metrics,
+    listeners: Arc<Semaphore>,
+    draining: watch::Sender<bool>,
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AppState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppState").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl AppState {
+    /// What is needed to serve an index that these followers keep.
+    pub fn new(index: Index, followers: &[Follower], options: Options) -> Self {
+        Self(Arc::new(Shared {
+            index,
+            followers: followers.iter().map(|follower| (follower.source(), follower.health())).collect(),
+            options,
+            limiter: Limiter::new(options.rate),
+            metrics: Metrics::default(),
+            listeners: Arc::new(Semaphore::new(options.max_listeners)),
+            draining: watch::Sender::new(false),
+        }))
+    }
+}
+
+impl Shared {
+    /// The index.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// How it serves.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The buckets of addresses.
+    pub fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// How the followers of this process do.
+    pub fn followers(&self) -> Vec<(SourceKey, Health)> {
+        self.followers.iter().map(|(key, health)| (*key, health.borrow().clone())).collect()
+    }
+
+    /// Takes one of the places for listeners.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyListeners`].
+    pub fn listen(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let limit = self.options.max_listeners;
+        let taken = self.listeners.clone().try_acquire_owned();
+        taken.map_err(|_| Refusal::TooManyListeners { limit, retry_after_s: 30 })
+    }
+
+    /// Connections that listen.
+    pub fn n_listeners(&self) -> usize {
+        self.options.max_listeners.saturating_sub(self.listeners.available_permits())
+    }
+
+    /// What the portal knows at this moment.
+    ///
+    /// # Errors
+    /// If the index fails.
+    pub async fn gauges(&self) -> Result<Gauges, Refusal> {
+        let sources = self.index.sources().await?;
+        let followers = self.followers().into_iter().filter_map(|(key, health)| {
+            let entry = sources.iter().find(|entry| entry.key == key)?;
+            Some((*entry, health))
+        });
+        let followers = followers.collect();
+        let facets = self.index.facets(&RunFilter::default()).await?;
+        Ok(Gauges { facets, sources, followers, listeners: self.n_listeners() })
+    }
+
+    /// Ends live updates; other requests are answered.
+    pub fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    /// Whether live updates end.
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+}
