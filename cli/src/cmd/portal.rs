@@ -1,11 +1,15 @@
 //! `cairn portal`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use ledger::{Address, IdError};
+use portal::bundles::{self, Intake, Limits};
 use portal::follow::{self, Follower};
 use portal::index::Index;
 use portal::server::{self, Rate};
@@ -14,6 +18,7 @@ use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
 
 use crate::cmd::{Global, block_on, stop_signal};
+use crate::keys::Keyring;
 use crate::output::Output;
 use crate::rpc;
 
@@ -42,6 +47,19 @@ pub struct Serve {
     /// A contract to follow: node, RunAnchor, and the block that it is read from (0 if not given). May be repeated.
     #[arg(long = "chain", value_name = "RPC,CONTRACT[,BLOCK]", required = true)]
     chains: Vec<Followed>,
+    /// A folder of run directories (`run-0x…`), as `cairn fetch --out` and `cairn train` make them. Bundles of indexed runs are
+    /// verified in full, one after the other, and served once they passed. Nothing in the folder is changed.
+    #[arg(long, value_name = "DIR")]
+    bundles: Option<PathBuf>,
+    /// Seconds between two looks into the folder of bundles.
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = rpc::seconds)]
+    look: Duration,
+    /// Largest bundle that is verified, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 100_000_000_000)]
+    max_bundle: u64,
+    /// Largest circuits that keys are made for to verify bundles, log2 of their rows: anyone may register a run.
+    #[arg(long, value_name = "K", default_value_t = 22, value_parser = clap::value_parser!(u32).range(10..=26))]
+    max_k: u32,
     /// Requests a second that one address may make in the long run; 200 at once after a pause.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: u32,
@@ -94,9 +112,9 @@ struct Listening {
 
 impl Portal {
     /// Runs the command.
-    pub fn run(self, _: &Global, out: &Output) -> anyhow::Result<()> {
+    pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
         match self {
-            Self::Serve(serve) => serve.run(out),
+            Self::Serve(serve) => serve.run(global, out),
             Self::Openapi => {
                 println!("{}", portal::description()?);
                 Ok(())
@@ -106,7 +124,7 @@ impl Portal {
 }
 
 impl Serve {
-    fn run(self, out: &Output) -> anyhow::Result<()> {
+    fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
         let level = if out.progress() || self.log_json { LevelFilter::INFO } else { LevelFilter::WARN };
         let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level);
         if self.log_json {
@@ -123,6 +141,7 @@ impl Serve {
                 let options = follow::Options::default();
                 followers.push(Follower::new(client, index.clone(), *contract, *first_block, options).await?);
             }
+            let intake = self.intake(global, &index)?;
             let listener =
                 TcpListener::bind(self.listen).await.with_context(|| format!("listen at {}", self.listen))?;
             let listen = format!("http://{}", listener.local_addr()?);
@@ -131,10 +150,22 @@ impl Serve {
             let stop = stop_signal()?;
             let rate = Rate { per_second: f64::from(self.rate), ..Rate::default() };
             let options = server::Options { rate, behind_proxy: self.behind_proxy, ..server::Options::default() };
-            server::serve(index, followers, options, listener, stop).await.context("portal")?;
+            server::serve(index, followers, intake, options, listener, stop).await.context("portal")?;
             out.note("stopped");
             Ok(())
         })
+    }
+}
+
+impl Serve {
+    /// What takes in bundles, if a folder is given.
+    fn intake(&self, global: &Global, index: &Index) -> anyhow::Result<Option<Intake>> {
+        let Some(folder) = &self.bundles else { return Ok(None) };
+        let folder = folder.canonicalize().with_context(|| format!("--bundles {}", folder.display()))?;
+        let limits = Limits { max_bytes: self.max_bundle, ..Limits::default() };
+        let options = bundles::Options { limits, interval: self.look, ..bundles::Options::new(folder) };
+        let keys = Keyring::new(global, self.max_k)?;
+        Ok(Some(Intake::new(index.clone(), Arc::new(keys), options)))
     }
 }
 
