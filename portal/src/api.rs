@@ -11,6 +11,7 @@
 //! | `model` | what the JSON says |
 //! | `openapi` | its description |
 //! | `query` | what a list is asked for |
+//! | `upload` | bundles that strangers send |
 
 pub(crate) mod badge;
 pub(crate) mod export;
@@ -21,5 +22,6 @@ pub(crate) mod live;
 pub(crate) mod model;
 pub(crate) mod openapi;
 pub(crate) mod query;
+pub(crate) mod upload;
 
 pub use openapi::description;

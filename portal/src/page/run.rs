@@ -4,16 +4,18 @@ use axum::{
     extract::{Path, Query, State},
     response::Html,
 };
+use ledger::StepIndex;
 use leptos::prelude::*;
 
 use super::{
     PageRefusal, Place, layout,
     part::{api_below, below, command, fact, hash, link, moment, short, status, table, text},
+    plot::{plots, stride},
     strip::{Coverage, growth},
 };
 use crate::{
     api::query::{MAX_LIMIT, Pairs, number, only, parameter, resolve},
-    index::{Arrival, ArrivalState, BundleEntry, EpochEntry, RunEntry, RunEvent, Standing, Verification},
+    index::{Arrival, ArrivalState, BundleEntry, EpochEntry, RunEntry, RunEvent, Standing, StepWord, Verification},
     server::AppState,
 };
 
@@ -29,6 +31,7 @@ struct Shown {
     bundles: Vec<BundleEntry>,
     checked: Vec<Verification>,
     arrived: Vec<Arrival>,
+    words: Vec<StepWord>,
     events: Vec<RunEvent>,
 }
 
@@ -45,11 +48,12 @@ pub(crate) async fn page(
     let next = epochs.last().filter(|_| epochs.len() == MAX_LIMIT as usize).map(|last| last.counter);
     let bundles = state.index().bundles(run.key, MAX_LINES).await?;
     let checked = state.index().verifications(run.key, MAX_LINES).await?;
+    let words = state.index().step_words(run.key, run.size, (StepIndex(0), stride(&run)), MAX_LIMIT * 2).await?;
     let arrived = state.index().arrivals(run.key, MAX_LINES).await?;
     let events = state.index().run_events(run.key, MAX_LINES).await?;
     let feed = below(&run, "feed.atom");
     let title = format!("Run {}", short(run.run));
-    let shown = Shown { run, epochs, next, first: after == 0, bundles, checked, arrived, events };
+    let shown = Shown { run, epochs, next, first: after == 0, bundles, checked, arrived, words, events };
     Ok(layout(&title, Place::Runs, Some(feed), content(&shown)))
 }
 
@@ -77,6 +81,7 @@ fn content(shown: &Shown) -> AnyView {
             {growth(run, &shown.epochs).filter(|_| shown.first)}
             {epochs(shown)}
         </section>
+        {plots(run, &shown.words)}
         {bundles(shown)}
         {commands(shown)}
         <section aria-labelledby="history"><h2 id="history">"What happened on chain"</h2>{history(&shown.events)}</section>
@@ -163,6 +168,7 @@ fn epochs(shown: &Shown) -> AnyView {
             text(steps),
             moment(epoch.time),
             text(epoch.block.number),
+            epoch.gas.map_or_else(|| text("–"), text),
             view! { <code title=epoch.tx.to_string()>{short(epoch.tx)}</code> }.into_any(),
             view! { <code title=epoch.verifier.to_string()>{short(epoch.verifier)}</code> }.into_any(),
             view! { <code title=epoch.root.to_string()>{short(epoch.root)}</code> }.into_any(),
@@ -173,7 +179,7 @@ fn epochs(shown: &Shown) -> AnyView {
         view! { <nav class="pages" aria-label="Epochs"><a rel="next" href=format!("/runs/{}?contract={}&after={after}", run.run, run.contract)>"More epochs"</a></nav> }
     });
     view! {
-        {table("Table of epochs", &["Epoch", "Steps", "Anchored", "Block", "Transaction", "Verifier", "Root"], rows)}
+        {table("Table of epochs", &["Epoch", "Steps", "Anchored", "Block", "Gas", "Transaction", "Verifier", "Root"], rows)}
         {next}
     }
     .into_any()

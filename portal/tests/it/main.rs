@@ -13,3 +13,4 @@ mod rollback;
 mod search;
 mod serving;
 mod status;
+mod uploads;

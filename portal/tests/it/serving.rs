@@ -48,7 +48,7 @@ impl Answer {
     }
 }
 
-async fn send(app: &Router, request: Request<Body>) -> Answer {
+pub async fn send(app: &Router, request: Request<Body>) -> Answer {
     let response = app.clone().oneshot(request).await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
     let body = to_bytes(response.into_body(), 1 << 24).await.unwrap().to_vec();
@@ -341,7 +341,8 @@ async fn the_description_is_what_the_handlers_answer() {
             let file = if path.starts_with("/api/v1/export") { "runs.csv" } else { "steps.csv" };
             let run = history.log.run.to_string();
             let asked = path.replace("{run}", &run).replace("{step}", "3").replace("{file}", file);
-            let described = &methods["get"]["responses"];
+            // Uploads have tests of their own.
+            let Some(described) = methods.get("get").map(|get| &get["responses"]) else { continue };
             if asked.ends_with("/events") || asked.ends_with("/evidence") || asked.contains("/files/") {
                 // A stream without end, whose words are tested above; and what needs a bundle, which has tests of its own.
                 continue;
