@@ -3,6 +3,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | `badge` | the status of a run as a picture |
+//! | `dumps` | everything, once a day, as files |
 //! | `export` | whole lists as CSV or JSON lines |
 //! | `feed` | what happened, as Atom |
 //! | `handlers` | the JSON |
@@ -10,8 +11,10 @@
 //! | `model` | what the JSON says |
 //! | `openapi` | its description |
 //! | `query` | what a list is asked for |
+//! | `torrents` | announced bundles, as RSS for torrent clients |
 
 pub(crate) mod badge;
+pub(crate) mod dumps;
 pub(crate) mod export;
 pub(crate) mod feed;
 pub(crate) mod handlers;
@@ -19,5 +22,6 @@ pub(crate) mod live;
 pub(crate) mod model;
 pub(crate) mod openapi;
 pub(crate) mod query;
+pub(crate) mod torrents;
 
 pub use openapi::description;

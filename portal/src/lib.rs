@@ -5,7 +5,9 @@
 //! | module | purpose |
 //! |---|---|
 //! | `api` | what programs read: JSON, exports, live updates, feeds, badges |
+//! | [`dump`] | everything, once a day, as files |
 //! | [`follow`] | reads `RunAnchor` contracts into the index: back-fill, live, reorganisations, lost nodes |
+//! | [`hooks`] | signed messages to whoever wants to know of changes |
 //! | [`index`] | what the chain said about runs, in SQLite or PostgreSQL; goes back when the chain does |
 //! | `page` | what people read |
 //! | [`server`] | the router, and the program around it |
@@ -15,7 +17,9 @@
 //! thrown away and made again at any time.
 
 mod api;
+pub mod dump;
 pub mod follow;
+pub mod hooks;
 pub mod index;
 mod page;
 pub mod server;

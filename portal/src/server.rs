@@ -14,7 +14,7 @@ use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use crate::{follow::Follower, index::Index};
+use crate::{follow::Follower, hooks::Teller, index::Index};
 
 pub(crate) mod cache;
 pub(crate) mod guard;
@@ -39,6 +39,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub async fn serve(
     index: Index,
     followers: Vec<Follower>,
+    tellers: Vec<Teller>,
     options: Options,
     listener: TcpListener,
     stop: impl Future<Output = ()>,
@@ -51,6 +52,18 @@ pub async fn serve(
         tasks.spawn(async move {
             // The sender is gone only once this function has returned.
             follower.run(async { drop(stopping.wait_for(|stop| *stop).await) }).await;
+        });
+    }
+    for teller in tellers {
+        let mut stopping = stopping.subscribe();
+        tasks.spawn(async move {
+            teller.run(async { drop(stopping.wait_for(|stop| *stop).await) }).await;
+        });
+    }
+    if let Some(dumps) = state.dumps().cloned() {
+        let (index, mut stopping) = (index.clone(), stopping.subscribe());
+        tasks.spawn(async move {
+            dumps.run(&index, async { drop(stopping.wait_for(|stop| *stop).await) }).await;
         });
     }
     let app = router(state.clone()).into_make_service_with_connect_info::<SocketAddr>();

@@ -6,7 +6,7 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-use super::{badge, export, feed, handlers, live};
+use super::{badge, dumps, export, feed, handlers, live, torrents};
 use crate::server::Refusal;
 
 /// The description of the addresses for programs.
@@ -24,17 +24,22 @@ use crate::server::Refusal;
         handlers::step,
         handlers::history,
         handlers::bundles,
+        handlers::attestations,
         handlers::verifiers,
         handlers::sources,
         handlers::health,
         handlers::metrics,
         badge::json,
         badge::svg,
+        dumps::days,
+        dumps::file,
         export::runs,
         export::run,
         feed::runs,
         feed::run,
         live::run,
+        torrents::runs,
+        torrents::run,
         openapi
     )
 )]

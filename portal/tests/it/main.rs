@@ -3,12 +3,16 @@
 
 mod support;
 
+mod attested;
 mod conflicts;
+mod dumps;
 mod events;
 mod following;
+mod hooks;
 mod pages;
 mod position;
 mod rollback;
 mod search;
 mod serving;
 mod status;
+mod torrents;

@@ -31,7 +31,11 @@ impl Answer {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    fn json(&self) -> Value {
+    pub fn bytes(&self) -> &[u8] {
+        &self.body
+    }
+
+    pub fn json(&self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{}", self.text());
         serde_json::from_slice(&self.body).unwrap()
     }
