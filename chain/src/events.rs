@@ -288,7 +288,7 @@ impl EpochEvent {
 }
 
 impl AttestationEvent {
-    fn from_log(log: &Log) -> Result<Self, ChainError> {
+    pub(crate) fn from_log(log: &Log) -> Result<Self, ChainError> {
         let operation = "attestation event";
         let (block, tx) = place(operation, log)?;
         if log.topic0() == Some(&audits::Revoked::SIGNATURE_HASH) {

@@ -9,11 +9,11 @@ use alloy::{
 use ledger::{Address, Digest, FieldElement, Root, RunId, Salt, Selector, TreeSize, TxHash};
 
 use crate::{
-    bindings::IRunAnchor as abi,
+    bindings::{IAttestations as audits, IRunAnchor as abi},
     client::{BlockHeader, BlockRef, Client},
     convert,
     error::ChainError,
-    events::{BundleEvent, EpochEvent, decode, place},
+    events::{AttestationEvent, BundleEvent, EpochEvent, decode, place},
     runs::{Registration, SubmitterRight, field},
 };
 
@@ -28,7 +28,7 @@ pub struct LogPlace {
     pub tx: TxHash,
 }
 
-/// One log of a `RunAnchor`.
+/// One log of a `RunAnchor`, or of the `Attestations` beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnchorLog {
     /// Where it stands.
@@ -81,6 +81,8 @@ pub enum AnchorEvent {
         /// The account; zero takes a proposal back.
         to: Address,
     },
+    /// An auditor stands by a word about it, or takes one back.
+    Audited(AttestationEvent),
     /// The run has another owner.
     OwnerChanged {
         /// The owner before.
@@ -91,7 +93,8 @@ pub enum AnchorEvent {
 }
 
 impl Client {
-    /// All events of a `RunAnchor` from a block up to `to`, both included, in the order of the chain.
+    /// All events of a `RunAnchor`, and of the `Attestations` beside it if it is given, from a block up to `to`, both
+    /// included, in the order of the chain.
     ///
     /// That `to` is still the node's block at its height is checked after everything was read, and that each event's
     /// block is the node's as well if its time had to be asked for.
@@ -101,14 +104,16 @@ impl Client {
     pub async fn anchor_logs(
         &self,
         contract: Address,
+        attestations: Option<Address>,
         from_block: u64,
         to: BlockRef,
     ) -> Result<Vec<AnchorLog>, ChainError> {
-        let filter = Filter::new().address(convert::address(contract)).event_signature(SIGNATURES.to_vec());
+        let contracts: Vec<_> = [Some(contract), attestations].into_iter().flatten().map(convert::address).collect();
+        let filter = Filter::new().address(contracts.clone()).event_signature(SIGNATURES.to_vec());
         let logs = self.logs_between(filter, from_block, to.number).await?;
         let mut times: BTreeMap<u64, u64> = BTreeMap::new();
         let mut out = Vec::with_capacity(logs.len());
-        for log in logs.iter().filter(|log| !log.removed && log.address() == convert::address(contract)) {
+        for log in logs.iter().filter(|log| !log.removed && contracts.contains(&log.address())) {
             let (tx, at, log_index) = position(log)?;
             let time = match log.block_timestamp.or_else(|| times.get(&at.number).copied()) {
                 Some(time) => time,
@@ -119,7 +124,11 @@ impl Client {
                 return Err(reorganised(to, Some(at.hash)));
             }
             let place = LogPlace { block: BlockHeader { at, time }, log_index, tx };
-            if let Some((run, event)) = read(log)? {
+            // Each contract says its own events only.
+            let is_audit = log.address() != convert::address(contract);
+            if let Some((run, event)) =
+                read(log)?.filter(|(_, event)| is_audit == matches!(event, AnchorEvent::Audited(_)))
+            {
                 out.push(AnchorLog { place, run, event });
             }
         }
@@ -141,7 +150,7 @@ impl Client {
 }
 
 /// The events that [`read`] knows.
-const SIGNATURES: [alloy::primitives::B256; 7] = [
+const SIGNATURES: [alloy::primitives::B256; 9] = [
     abi::RunRegistered::SIGNATURE_HASH,
     abi::EpochAnchored::SIGNATURE_HASH,
     abi::RunFinalized::SIGNATURE_HASH,
@@ -149,6 +158,8 @@ const SIGNATURES: [alloy::primitives::B256; 7] = [
     abi::SubmitterSet::SIGNATURE_HASH,
     abi::RunOwnerProposed::SIGNATURE_HASH,
     abi::RunOwnerChanged::SIGNATURE_HASH,
+    audits::Attested::SIGNATURE_HASH,
+    audits::Revoked::SIGNATURE_HASH,
 ];
 
 /// The run and the event of a log; none if the node sent what it was not asked for.
@@ -210,6 +221,18 @@ fn read(log: &Log) -> Result<Option<(RunId, AnchorEvent)>, ChainError> {
             let event = decode::<abi::RunOwnerChanged>(operation, log)?;
             let (from, to) = (convert::address_back(event.from), convert::address_back(event.to));
             (field(operation, event.run)?, AnchorEvent::OwnerChanged { from, to })
+        }
+        audits::Attested::SIGNATURE_HASH => {
+            let operation = "attestation event";
+            let run = decode::<audits::Attested>(operation, log)?.run;
+            (field(operation, run)?, AnchorEvent::Audited(AttestationEvent::from_log(log)?))
+        }
+        audits::Revoked::SIGNATURE_HASH => {
+            let operation = "revocation event";
+            let run = decode::<audits::Revoked>(operation, log)?.run;
+            // Words about anything can be taken back; those about no run are nobody's here.
+            let Ok(run) = field(operation, run) else { return Ok(None) };
+            (run, AnchorEvent::Audited(AttestationEvent::from_log(log)?))
         }
         _ => return Ok(None),
     };

@@ -3,6 +3,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | `badge` | the status of a run as a picture |
+//! | `dumps` | everything, once a day, as files |
 //! | `export` | whole lists as CSV or JSON lines |
 //! | `feed` | what happened, as Atom |
 //! | `files` | what is served from bundles |
@@ -12,8 +13,10 @@
 //! | `openapi` | its description |
 //! | `query` | what a list is asked for |
 //! | `upload` | bundles that strangers send |
+//! | `torrents` | announced bundles, as RSS for torrent clients |
 
 pub(crate) mod badge;
+pub(crate) mod dumps;
 pub(crate) mod export;
 pub(crate) mod feed;
 pub(crate) mod files;
@@ -22,6 +25,7 @@ pub(crate) mod live;
 pub(crate) mod model;
 pub(crate) mod openapi;
 pub(crate) mod query;
+pub(crate) mod torrents;
 pub(crate) mod upload;
 
 pub use openapi::description;

@@ -51,6 +51,25 @@ impl Default for Options {
     }
 }
 
+/// What is followed on a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contracts {
+    /// The `RunAnchor`.
+    pub anchor: Address,
+    /// The `Attestations` for its runs, if it is followed too. That it is for this anchor is the caller's to check
+    /// (`Client::anchor_of`).
+    pub attestations: Option<Address>,
+    /// The block that reading begins at.
+    pub first_block: u64,
+}
+
+impl Contracts {
+    /// A `RunAnchor` alone.
+    pub fn anchor(anchor: Address, first_block: u64) -> Self {
+        Self { anchor, attestations: None, first_block }
+    }
+}
+
 /// Why a round did not end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -129,8 +148,7 @@ pub struct Health {
 pub struct Follower {
     client: Client,
     index: Index,
-    contract: Address,
-    first_block: u64,
+    source: Source,
     key: SourceKey,
     options: Options,
     health: watch::Sender<Health>,
@@ -144,12 +162,13 @@ impl Follower {
     pub async fn new(
         client: Client,
         index: Index,
-        contract: Address,
-        first_block: u64,
+        contracts: Contracts,
         options: Options,
     ) -> Result<Self, FollowError> {
-        let key = index.source(&Source { chain: client.chain(), contract, first_block }).await?;
-        Ok(Self { client, index, contract, first_block, key, options, health: watch::Sender::default() })
+        let Contracts { anchor: contract, attestations, first_block } = contracts;
+        let source = Source { chain: client.chain(), contract, attestations, first_block };
+        let key = index.source(&source).await?;
+        Ok(Self { client, index, source, key, options, health: watch::Sender::default() })
     }
 
     /// The source in the index.
@@ -191,9 +210,9 @@ impl Follower {
             return self.go_back(at).await;
         }
         let newest = self.client.latest_block().await?;
-        let next = position.map_or(self.first_block, |at| at.number.saturating_add(1));
-        if position.is_none() && newest.number < self.first_block {
-            let (chain, first) = (self.client.chain(), self.first_block);
+        let next = position.map_or(self.source.first_block, |at| at.number.saturating_add(1));
+        if position.is_none() && newest.number < self.source.first_block {
+            let (chain, first) = (self.client.chain(), self.source.first_block);
             return Err(FollowError::NotYet { chain, newest: newest.number, first });
         }
         if position == Some(newest) {
@@ -216,8 +235,8 @@ impl Follower {
 
     /// Takes the events up to a block into the index, and gives how many were new.
     async fn read(&self, after: Option<BlockRef>, next: u64, to: BlockHeader) -> Result<usize, FollowError> {
-        let from = next.saturating_sub(self.options.overlap).max(self.first_block);
-        let logs = self.client.anchor_logs(self.contract, from, to.at).await?;
+        let from = next.saturating_sub(self.options.overlap).max(self.source.first_block);
+        let logs = self.client.anchor_logs(self.source.contract, self.source.attestations, from, to.at).await?;
         Ok(self.index.apply(self.key, &Batch { after, to, logs }).await?.n_events)
     }
 
@@ -243,7 +262,7 @@ impl Follower {
         }
         if let Some(from) = from {
             let to = self.client.header(at).await?;
-            let logs = self.client.anchor_logs(self.contract, from, at).await?;
+            let logs = self.client.anchor_logs(self.source.contract, self.source.attestations, from, at).await?;
             n_events += self.index.apply(self.key, &Batch { after: Some(at), to, logs }).await?.n_events;
         }
         for (key, run) in differing {
@@ -270,8 +289,8 @@ impl Follower {
 
     /// Compares a run with the contract's head.
     async fn head(&self, key: RunKey, run: RunId, at: BlockRef) -> Result<Confirmation, FollowError> {
-        let head = self.client.head_at(self.contract, run, at).await?;
-        let frozen = self.client.facts_at(self.contract, run, at).await?.is_some_and(|facts| facts.frozen);
+        let head = self.client.head_at(self.source.contract, run, at).await?;
+        let frozen = self.client.facts_at(self.source.contract, run, at).await?.is_some_and(|facts| facts.frozen);
         Ok(self.index.confirm(key, at, head.as_ref(), frozen).await?)
     }
 
@@ -305,7 +324,7 @@ impl Follower {
     /// Notes how a round went, and gives the pause before the next.
     fn note(&self, round: Result<Round, FollowError>) -> Duration {
         let Options { poll, backoff, max_backoff, .. } = self.options;
-        let (chain, contract) = (self.client.chain(), self.contract);
+        let (chain, contract) = (self.client.chain(), self.source.contract);
         match round {
             Ok(round) => {
                 self.health.send_modify(|health| {

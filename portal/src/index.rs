@@ -5,6 +5,7 @@
 //! shown as anchored only after the contract's own head said the same ([`Index::confirm`]).
 
 mod arrival;
+mod attested;
 mod error;
 mod fold;
 mod history;
@@ -12,6 +13,7 @@ mod list;
 mod read;
 mod record;
 mod row;
+mod told;
 mod verification;
 mod write;
 
@@ -24,11 +26,13 @@ use sqlx::{
 };
 
 pub use arrival::{Arrival, ArrivalState, ReportLine};
+pub use attested::AttestationEntry;
 pub use error::IndexError;
 pub use history::RunEvent;
 pub use list::{Cursor, Facets, RunFilter, RunPage, RunSort, Status, VerifierEntry, WordError};
 pub use read::{BundleEntry, EpochEntry, Hit, RunEntry, SourceEntry, Standing, StepEntry};
 pub use record::{OpenReceipt, StepWord};
+pub use told::RunName;
 pub use verification::Verification;
 pub use write::{Applied, Batch, Confirmation};
 
@@ -57,6 +61,8 @@ pub struct Source {
     pub chain: ChainId,
     /// The `RunAnchor`.
     pub contract: Address,
+    /// The `Attestations` for its runs, if it is read too.
+    pub attestations: Option<Address>,
     /// First block that is read: the one of its deployment, or any before.
     pub first_block: u64,
 }
@@ -105,7 +111,8 @@ impl Index {
         self.pool.close().await;
     }
 
-    /// The key of a source, which is added if it is new.
+    /// The key of a source, which is added if it is new. If it was read with another `Attestations`, it is forgotten and
+    /// read anew.
     ///
     /// # Errors
     /// [`IndexError::FirstBlock`] if it is indexed from another block on.
@@ -113,9 +120,21 @@ impl Index {
         let operation = "source";
         let (chain, first) = (int("chain id", source.chain.0)?, int("block", source.first_block)?);
         let contract = source.contract.0.to_vec();
-        sqlx::query("INSERT INTO source (chain_id, contract, first_block) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+        let attestations = source.attestations.map(|contract| contract.0.to_vec());
+        let other = "DELETE FROM source WHERE chain_id = $1 AND contract = $2 AND attestations IS DISTINCT FROM $3";
+        let insert = "INSERT INTO source (chain_id, contract, attestations, first_block) VALUES ($1, $2, $3, $4) \
+            ON CONFLICT DO NOTHING";
+        sqlx::query(other)
             .bind(chain)
             .bind(contract.clone())
+            .bind(attestations.clone())
+            .execute(&self.pool)
+            .await
+            .during(operation)?;
+        sqlx::query(insert)
+            .bind(chain)
+            .bind(contract.clone())
+            .bind(attestations)
             .bind(first)
             .execute(&self.pool)
             .await
@@ -129,7 +148,7 @@ impl Index {
         let row = Fields(&row);
         let expected = row.uint("first_block")?;
         if expected != source.first_block {
-            let Source { chain, contract, first_block: got } = *source;
+            let Source { chain, contract, first_block: got, .. } = *source;
             return Err(IndexError::FirstBlock { chain, contract, expected, got });
         }
         Ok(SourceKey(row.int("id")?))

@@ -6,7 +6,9 @@
 //! |---|---|
 //! | `api` | what programs read: JSON, exports, live updates, feeds, badges |
 //! | [`bundles`] | run directories that are here: verified in full, then served |
+//! | [`dump`] | everything, once a day, as files |
 //! | [`follow`] | reads `RunAnchor` contracts into the index: back-fill, live, reorganisations, lost nodes |
+//! | [`hooks`] | signed messages to whoever wants to know of changes |
 //! | [`index`] | what the chain said about runs, in SQLite or PostgreSQL; goes back when the chain does |
 //! | `page` | what people read |
 //! | [`server`] | the router, and the program around it |
@@ -17,7 +19,9 @@
 
 mod api;
 pub mod bundles;
+pub mod dump;
 pub mod follow;
+pub mod hooks;
 pub mod index;
 mod page;
 pub mod server;

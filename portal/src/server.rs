@@ -14,7 +14,7 @@ use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use crate::{bundles::Intake, follow::Follower, index::Index};
+use crate::{bundles::Intake, follow::Follower, hooks::Teller, index::Index};
 
 pub(crate) mod cache;
 pub(crate) mod guard;
@@ -40,6 +40,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub async fn serve(
     index: Index,
     followers: Vec<Follower>,
+    tellers: Vec<Teller>,
     intake: Option<Intake>,
     options: Options,
     listener: TcpListener,
@@ -59,6 +60,18 @@ pub async fn serve(
     if let Some(intake) = intake {
         let mut stopping = stopping.subscribe();
         tasks.spawn(intake.run(async move { drop(stopping.wait_for(|stop| *stop).await) }));
+    }
+    for teller in tellers {
+        let mut stopping = stopping.subscribe();
+        tasks.spawn(async move {
+            teller.run(async { drop(stopping.wait_for(|stop| *stop).await) }).await;
+        });
+    }
+    if let Some(dumps) = state.dumps().cloned() {
+        let (index, mut stopping) = (index.clone(), stopping.subscribe());
+        tasks.spawn(async move {
+            dumps.run(&index, async { drop(stopping.wait_for(|stop| *stop).await) }).await;
+        });
     }
     let app = router(state.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let mut asked = stopping.subscribe();

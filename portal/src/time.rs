@@ -1,10 +1,17 @@
 //! Unix seconds and dates of the Gregorian calendar, UTC.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 /// Seconds of a day.
 const DAY: u64 = 86_400;
 
 /// Last second of the year 9999: what a chain says beyond it is shown as this.
 const LAST: u64 = 253_402_300_799;
+
+/// Now, unix seconds; 0 on a machine whose clock stands before 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
 
 /// RFC 3339, UTC, whole seconds.
 pub fn rfc3339(unix: u64) -> String {
@@ -12,6 +19,19 @@ pub fn rfc3339(unix: u64) -> String {
     let (days, second) = (unix / DAY, unix % DAY);
     let (year, month, day) = civil(days);
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// Date and time as RSS has them (RFC 822 with four digits of the year), UTC.
+pub fn rfc822(unix: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let unix = unix.min(LAST);
+    let (days, second) = (unix / DAY, unix % DAY);
+    let (year, month, day) = civil(days);
+    // 1970-01-01 was a Thursday; both remainders are inside of their lists.
+    let (weekday, month) = (DAYS[(days % 7) as usize], MONTHS[(month - 1) as usize]);
+    let (hour, minute) = (second / 3600, second / 60 % 60);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{:02} GMT", second % 60)
 }
 
 /// Date and time for people, UTC, to the minute.
@@ -99,6 +119,8 @@ mod tests {
             assert_eq!(rfc3339(unix), text);
         }
         assert_eq!(plain(1_700_000_000), "2023-11-14 22:13 UTC");
+        assert_eq!(rfc822(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(rfc822(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
     }
 
     #[test]

@@ -8,12 +8,14 @@
 //! | [`cairn`] | our own parts: steps, verification, epoch, log |
 //! | [`gas`] | the generated verifier beside another generator's, and a whole anchor |
 //! | [`ezkl`] | the same Adam update with EZKL |
+//! | [`portal`] | pages of a large index, beside files served by nginx |
 //! | [`wrap`] | an epoch anchored as it is and wrapped |
 //! | [`table`] | what is printed |
 
 mod cairn;
 mod ezkl;
 mod gas;
+mod portal;
 mod table;
 mod wrap;
 
@@ -61,6 +63,8 @@ enum Part {
     Engine,
     /// Gas and size of generated verifiers beside those of snark-verifier's EVM loader, and of a whole anchor.
     Gas,
+    /// Pages of a portal that has indexed a million steps, beside nginx; only if named, because it needs Debian's nginx and wrk.
+    Portal,
     /// The same epoch anchored as it is and wrapped; only if named, because both are proved.
     Wrap,
 }
@@ -101,6 +105,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
             }
             if wanted(Part::Epoch) {
                 figures.insert("epoch".to_owned(), cairn::epoch(&tools)?);
+            }
+            if bench.parts.contains(&Part::Portal) {
+                figures.insert("portal".to_owned(), portal::pages(&tools)?);
             }
             if bench.parts.contains(&Part::Wrap) {
                 figures.insert("wrap".to_owned(), wrap::epoch(&tools)?);

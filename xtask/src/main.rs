@@ -34,6 +34,7 @@ mod fixtures;
 mod generate;
 mod island;
 mod natspec;
+mod postgres;
 mod python;
 mod setup;
 mod test;

@@ -10,7 +10,8 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 
 use crate::{
-    broker, browser, cargo as programs, clients, contracts, demo, generate, island, python, tidy, tools::Tools,
+    broker, browser, cargo as programs, clients, contracts, demo, generate, island, postgres, python, tidy,
+    tools::Tools,
 };
 
 /// All tests: Rust, wasm build, contracts, the Python package, and the demo as the end-to-end run.
@@ -104,8 +105,12 @@ fn all(test: &Test, total: &mut Count) -> anyhow::Result<()> {
     generate::run(&generate::Generate::checked())?;
     total.passed += 1;
     runner("contracts", tools.command("forge")?.arg("test"), total)?;
+    let database = postgres::Server::start(&tools)?;
     // Proving is memory-hungry: one test binary at a time (cargo does that), two tests at once.
-    runner("rust", cargo(&repo).args(["test", "--workspace", "--no-fail-fast"]).env("RUST_TEST_THREADS", "2"), total)?;
+    let mut rust = cargo(&repo);
+    rust.args(["test", "--workspace", "--no-fail-fast"]).env("RUST_TEST_THREADS", "2");
+    runner("rust", rust.env("DATABASE_URL", &database.address), total)?;
+    drop(database);
     runner("python", &mut python::tests(&tools)?, total)?;
     if !test.no_demo {
         println!("== end to end: the demo");

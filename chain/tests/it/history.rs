@@ -118,7 +118,7 @@ async fn everything_that_a_contract_said_comes_in_order_with_its_place() {
     stranger.accept_run(world.contract, run).await.unwrap();
 
     let newest = client.latest_block().await.unwrap();
-    let logs = client.anchor_logs(world.contract, 0, newest).await.unwrap();
+    let logs = client.anchor_logs(world.contract, None, 0, newest).await.unwrap();
     assert!(logs.iter().all(|log| log.run == run));
     let places: Vec<_> = logs.iter().map(|log| (log.place.block.at.number, log.place.log_index)).collect();
     assert!(places.is_sorted() && places.len() == 8, "{places:?}");
@@ -154,10 +154,10 @@ async fn events_up_to_a_block_that_vanished_are_refused() {
     let mut log = world.run(1, OPEN).await;
     world.anchor(&mut log, 4).await;
     let lost = client.latest_block().await.unwrap();
-    assert_eq!(client.anchor_logs(world.contract, 0, lost).await.unwrap().len(), 2);
+    assert_eq!(client.anchor_logs(world.contract, None, 0, lost).await.unwrap().len(), 2);
 
     assert_eq!(world.anvil.request("evm_revert", json!([snapshot])).await, true);
-    let refusal = client.anchor_logs(world.contract, 0, lost).await.unwrap_err();
+    let refusal = client.anchor_logs(world.contract, None, 0, lost).await.unwrap_err();
     assert!(
         matches!(refusal, ChainError::Reorganised { block, expected, got: None, .. }
             if (block, expected) == (lost.number, lost.hash)),
@@ -169,7 +169,7 @@ async fn events_up_to_a_block_that_vanished_are_refused() {
     let now = client.latest_block().await.unwrap();
     let BlockRef { number, hash } = lost;
     assert_eq!(now.number, number);
-    let refusal = client.anchor_logs(world.contract, 0, lost).await.unwrap_err();
+    let refusal = client.anchor_logs(world.contract, None, 0, lost).await.unwrap_err();
     assert!(
         matches!(refusal, ChainError::Reorganised { block, expected, got: Some(got), .. }
             if (block, expected, got) == (number, hash, now.hash)),

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use chain::Client;
 use clap::{Args, Subcommand};
 use ledger::{Address, IdError};
 use portal::bundles::{self, Intake, Limits};
-use portal::follow::{self, Follower};
+use portal::dump::Dumps;
+use portal::follow::{self, Contracts, Follower};
+use portal::hooks::{self, Hook, Teller};
 use portal::index::Index;
 use portal::server::{self, Rate};
 use serde::Serialize;
@@ -26,7 +29,7 @@ use crate::rpc;
 #[derive(Subcommand)]
 pub enum Portal {
     /// Follow contracts and serve the portal.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Print the OpenAPI description of the portal.
     Openapi,
 }
@@ -47,6 +50,9 @@ pub struct Serve {
     /// A contract to follow: node, RunAnchor, and the block that it is read from (0 if not given). May be repeated.
     #[arg(long = "chain", value_name = "RPC,CONTRACT[,BLOCK]", required = true)]
     chains: Vec<Followed>,
+    /// An Attestations contract to follow as well; which RunAnchor it is for is its own word. May be repeated.
+    #[arg(long, value_name = "CONTRACT")]
+    attestations: Vec<Address>,
     /// A folder of run directories (`run-0x…`), as `cairn fetch --out` and `cairn train` make them. Bundles of indexed runs are
     /// verified in full, one after the other, and served once they passed. Nothing in the folder is changed.
     #[arg(long, value_name = "DIR")]
@@ -72,6 +78,12 @@ pub struct Serve {
     /// Take the visitor's address from the last entry of X-Forwarded-For, which a proxy in front writes.
     #[arg(long)]
     behind_proxy: bool,
+    /// File that names receivers of webhooks (docs/spec/portal.md).
+    #[arg(long, value_name = "FILE")]
+    webhooks: Option<PathBuf>,
+    /// Folder that a dump of the index is written to each day and served from.
+    #[arg(long, value_name = "DIR")]
+    dumps: Option<PathBuf>,
     /// Log lines as JSON, for programs that collect them.
     #[arg(long)]
     log_json: bool,
@@ -142,10 +154,20 @@ impl Serve {
             // The address of the database may hold a password and is not repeated.
             let index = Index::open(&self.database).await.context("--database")?;
             let mut followers = Vec::new();
+            let mut unplaced = self.attestations.clone();
             for Followed { rpc, contract, first_block } in &self.chains {
                 let client = rpc::connect(rpc).await?;
+                let attestations = attestations_of(&client, *contract, &mut unplaced).await;
+                let contracts = Contracts { anchor: *contract, attestations, first_block: *first_block };
                 let options = follow::Options::default();
-                followers.push(Follower::new(client, index.clone(), *contract, *first_block, options).await?);
+                followers.push(Follower::new(client, index.clone(), contracts, options).await?);
+            }
+            if let Some(contract) = unplaced.first() {
+                anyhow::bail!("--attestations {contract}: it is for none of the contracts given by --chain");
+            }
+            let mut tellers = Vec::new();
+            for hook in self.webhooks.iter().map(|file| Hook::read(file)).collect::<Result<Vec<_>, _>>()?.concat() {
+                tellers.push(Teller::new(index.clone(), hook, hooks::Options::default())?);
             }
             let intake = self.intake(global, &index)?;
             let listener =
@@ -155,8 +177,10 @@ impl Serve {
             // Installed before the first request is served, so that no signal is missed.
             let stop = stop_signal()?;
             let rate = Rate { per_second: f64::from(self.rate), ..Rate::default() };
-            let options = server::Options { rate, behind_proxy: self.behind_proxy, ..server::Options::default() };
-            server::serve(index, followers, intake, options, listener, stop).await.context("portal")?;
+            let dumps = self.dumps.map(Dumps::new);
+            let options =
+                server::Options { rate, behind_proxy: self.behind_proxy, dumps, ..server::Options::default() };
+            server::serve(index, followers, tellers, intake, options, listener, stop).await.context("portal")?;
             out.note("stopped");
             Ok(())
         })
@@ -178,6 +202,17 @@ impl Serve {
         let keys = Keyring::new(global, self.max_k)?;
         Ok(Some(Intake::new(index.clone(), Arc::new(keys), options)))
     }
+}
+
+/// Takes the `Attestations` for a `RunAnchor` out of those that have no place yet.
+async fn attestations_of(client: &Client, anchor: Address, unplaced: &mut Vec<Address>) -> Option<Address> {
+    for (at, contract) in unplaced.iter().enumerate() {
+        // On another chain there is no such contract: one of the others has it, or it is refused in the end.
+        if client.anchor_of(*contract).await.is_ok_and(|found| found == anchor) {
+            return Some(unplaced.swap_remove(at));
+        }
+    }
+    None
 }
 
 #[cfg(test)]

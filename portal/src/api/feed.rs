@@ -63,11 +63,11 @@ pub(crate) async fn run(
 }
 
 /// A name of a run that holds wherever the feed is served.
-fn urn(run: &RunEntry) -> String {
+pub(crate) fn urn(run: &RunEntry) -> String {
     format!("urn:cairn:{}:{}:{}", run.chain, run.contract, run.run)
 }
 
-fn link(run: &RunEntry) -> String {
+pub(crate) fn link(run: &RunEntry) -> String {
     format!("/runs/{}?contract={}", run.run, run.contract)
 }
 
@@ -107,7 +107,7 @@ fn atom(text: &str) -> Response {
 }
 
 /// A text as it stands in XML, between tags and in quotes.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -10,8 +10,8 @@ use ledger::StepIndex;
 
 use super::{
     model::{
-        BundlesView, EpochView, EpochsView, HealthView, HistoryView, RunView, RunsView, SeriesView, SourcesView,
-        StepDetail, StepHit, StepView, StepsView, VerifiersView,
+        AttestationsView, BundlesView, EpochView, EpochsView, HealthView, HistoryView, RunView, RunsView, SeriesView,
+        SourcesView, StepDetail, StepHit, StepView, StepsView, VerifiersView,
     },
     query::{Pairs, RunQuery, limit, number, only, parameter, resolve},
 };
@@ -31,6 +31,7 @@ const MAX_FAILURES: u32 = 5;
     params(("q" = Option<String>, Query, description = "a run, root, state, transaction, account, infohash or record hash"),
         ("status" = Option<String>, Query, description = "may be repeated"), ("chain" = Option<u64>, Query),
         ("contract" = Option<String>, Query), ("owner" = Option<String>, Query), ("policy" = Option<String>, Query),
+        ("parent" = Option<String>, Query, description = "runs that started from the end of this one"),
         ("min_steps" = Option<u64>, Query), ("max_steps" = Option<u64>, Query),
         ("from" = Option<String>, Query, description = "registered on this day or later, YYYY-MM-DD"),
         ("before" = Option<String>, Query, description = "registered before this day, YYYY-MM-DD"),
@@ -184,6 +185,22 @@ pub(crate) async fn bundles(
         checked: checked.iter().map(Into::into).collect(),
         arrived: arrived.iter().map(Into::into).collect(),
     }))
+}
+
+/// What auditors said of a run, with what they took back.
+#[utoipa::path(get, path = "/api/v1/runs/{run}/attestations",
+    params(("run" = String, Path), ("contract" = Option<String>, Query)),
+    responses((status = 200, body = AttestationsView), (status = 400, description = "malformed"),
+        (status = 404, description = "no such run"), (status = 409, description = "several contracts have it")))]
+pub(crate) async fn attestations(
+    State(state): State<AppState>,
+    Path(run): Path<String>,
+    Query(pairs): Query<Pairs>,
+) -> Result<Json<AttestationsView>, Refusal> {
+    only(&pairs, &[])?;
+    let entry = resolve(state.index(), &run, &pairs).await?;
+    let attestations = state.index().attestations(entry.key, MAX_LINES).await?;
+    Ok(Json(AttestationsView { attestations: attestations.iter().map(Into::into).collect() }))
 }
 
 /// Verifiers that accepted epochs.

@@ -7,10 +7,10 @@ use utoipa::ToSchema;
 use crate::{
     bundles::Uploaded,
     index::{
-        Arrival, BundleEntry, EpochEntry, Facets, ReportLine, RunEntry, RunEvent, SourceEntry, Standing, StepEntry,
-        StepWord, Verification, VerifierEntry,
+        Arrival, AttestationEntry, BundleEntry, EpochEntry, Facets, ReportLine, RunEntry, RunEvent, SourceEntry,
+        Standing, StepEntry, StepWord, Verification, VerifierEntry,
     },
-    time::rfc3339,
+    time::{now, rfc3339},
 };
 
 /// What no proof says. In every answer about a run.
@@ -329,6 +329,58 @@ impl From<&BundleEntry> for BundleView {
             tx: entry.tx,
         }
     }
+}
+
+/// An auditor's word about the first steps of a run.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AttestationView {
+    /// EIP-712 digest of the attestation.
+    #[schema(value_type = String)]
+    attestation: Digest,
+    #[schema(value_type = String)]
+    auditor: Address,
+    #[schema(value_type = u64)]
+    steps: TreeSize,
+    /// Root over these steps.
+    #[schema(value_type = String)]
+    root: Root,
+    /// SHA-256 of the report.
+    #[schema(value_type = String)]
+    report: Digest,
+    /// Whether the auditor stands by it now.
+    stands: bool,
+    expires_at: Option<String>,
+    /// The auditor's reason, if it was taken back.
+    revoked: Option<String>,
+    block: u64,
+    at: String,
+    #[schema(value_type = String)]
+    tx: TxHash,
+}
+
+impl From<&AttestationEntry> for AttestationView {
+    fn from(entry: &AttestationEntry) -> Self {
+        Self {
+            attestation: entry.id,
+            auditor: entry.auditor,
+            steps: entry.size,
+            root: entry.root,
+            report: entry.report,
+            stands: entry.stands(now()),
+            expires_at: entry.expires_at.map(rfc3339),
+            revoked: entry.revoked.clone(),
+            block: entry.block,
+            at: rfc3339(entry.time),
+            tx: entry.tx,
+        }
+    }
+}
+
+/// What auditors said of a run.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AttestationsView {
+    /// The newest first, with those that do not stand any more.
+    pub(crate) attestations: Vec<AttestationView>,
 }
 
 /// A bundle that was checked in full.

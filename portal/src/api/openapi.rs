@@ -6,7 +6,7 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-use super::{badge, export, feed, files, handlers, live, upload};
+use super::{badge, dumps, export, feed, files, handlers, live, torrents, upload};
 use crate::server::Refusal;
 
 /// The description of the addresses for programs.
@@ -25,12 +25,15 @@ use crate::server::Refusal;
         handlers::series,
         handlers::history,
         handlers::bundles,
+        handlers::attestations,
         handlers::verifiers,
         handlers::sources,
         handlers::health,
         handlers::metrics,
         badge::json,
         badge::svg,
+        dumps::days,
+        dumps::file,
         export::runs,
         export::run,
         feed::runs,
@@ -39,6 +42,8 @@ use crate::server::Refusal;
         files::file,
         live::run,
         upload::put,
+        torrents::runs,
+        torrents::run,
         openapi
     )
 )]

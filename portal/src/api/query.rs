@@ -90,6 +90,7 @@ impl RunQuery {
                 "contract" => out.filter.contract = Some(typed("contract", value)?),
                 "owner" => out.filter.owner = Some(typed("owner", value)?),
                 "policy" => out.filter.policy = Some(typed("policy", value)?),
+                "parent" => out.filter.parent = Some(typed("parent", value)?),
                 "min_steps" => out.filter.min_steps = Some(number("min_steps", value)?),
                 "max_steps" => out.filter.max_steps = Some(number("max_steps", value)?),
                 "from" => out.filter.from = Some(day("from", value)?),
@@ -115,7 +116,7 @@ impl RunQuery {
 
     /// The same list as a query string, from another place on. What was typed is written anew, so nothing needs escaping.
     pub(crate) fn to_query(&self, cursor: Option<Cursor>) -> String {
-        let RunFilter { statuses, chain, contract, owner, policy, min_steps, max_steps, from, before, keys: _ } =
+        let RunFilter { statuses, chain, contract, owner, policy, parent, min_steps, max_steps, from, before, keys: _ } =
             &self.filter;
         let mut parts: Vec<String> = statuses.iter().map(|status| format!("status={}", status.code())).collect();
         let mut add = |name: &str, value: Option<String>| parts.extend(value.map(|value| format!("{name}={value}")));
@@ -124,6 +125,7 @@ impl RunQuery {
         add("contract", contract.map(|contract| contract.to_string()));
         add("owner", owner.map(|owner| owner.to_string()));
         add("policy", policy.map(|policy| policy.to_string()));
+        add("parent", parent.map(|parent| parent.to_string()));
         add("min_steps", min_steps.map(|steps| steps.to_string()));
         add("max_steps", max_steps.map(|steps| steps.to_string()));
         add("from", from.map(date));

@@ -7,7 +7,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use ledger::{Digest, RunId, SealedRecord};
@@ -24,7 +24,10 @@ use super::{
     survey::{Surveyed, candidates, survey},
     upload::{Uploads, settle},
 };
-use crate::index::{Arrival, ArrivalState, Index, IndexError, RunEntry, RunKey, Verification};
+use crate::{
+    index::{Arrival, ArrivalState, Index, IndexError, RunEntry, RunKey, Verification},
+    time::now,
+};
 
 /// What a verification says of the program that made it.
 pub(super) const VERSION: &str = concat!("cairn ", env!("CARGO_PKG_VERSION"));
@@ -385,9 +388,4 @@ impl Seen {
             ArrivalState::Damaged | ArrivalState::Failed | ArrivalState::Passed => false,
         }
     }
-}
-
-/// Unix seconds.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

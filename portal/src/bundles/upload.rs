@@ -198,12 +198,12 @@ impl Uploads {
             file.sync_all()
         });
         let (mut got, start) = (0u64, Instant::now());
+        let broke_off = |got, reason: String| UploadError::BrokeOff { got, reason };
         let ended = loop {
-            let broke_off = |reason: String| UploadError::BrokeOff { got, reason };
             let piece = match tokio::time::timeout(STALL, body.next()).await {
-                Err(_) => break Err(broke_off(format!("nothing came for {} s", STALL.as_secs()))),
+                Err(_) => break Err(broke_off(got, format!("nothing came for {} s", STALL.as_secs()))),
                 Ok(None) => break Ok(()),
-                Ok(Some(Err(error))) => break Err(broke_off(error.to_string())),
+                Ok(Some(Err(error))) => break Err(broke_off(got, error.to_string())),
                 Ok(Some(Ok(piece))) => piece,
             };
             got = got.saturating_add(piece.len() as u64);
@@ -212,7 +212,7 @@ impl Uploads {
             }
             let took = start.elapsed();
             if took > PATIENCE && got / took.as_secs().max(1) < SLOWEST {
-                break Err(broke_off(format!("less than {SLOWEST} bytes a second")));
+                break Err(broke_off(got, format!("less than {SLOWEST} bytes a second")));
             }
             if send.send(piece).await.is_err() {
                 break Ok(());

@@ -26,7 +26,7 @@ struct Folded {
 /// Forgets what the events of a run amounted to; [`fold`] begins at the first step again.
 pub(super) async fn unfold(db: &mut AnyConnection, run: RunKey) -> Result<(), IndexError> {
     let reset = "UPDATE run SET counter = 0, size = 0, root = NULL, state = NULL, peaks = NULL, fault = NULL, \
-                 confirmed_counter = NULL, confirmed_block = NULL, frozen = 0 WHERE id = $1";
+                 n_ahead = 0, anchored_time = 0, confirmed_counter = NULL, confirmed_block = NULL, frozen = 0 WHERE id = $1";
     sqlx::query(reset).bind(run.0).execute(db).await.during("unfold")?;
     Ok(())
 }
@@ -90,8 +90,9 @@ async fn start(db: &mut AnyConnection, run: RunKey, genesis: FieldElement) -> Re
 /// The hashes of an epoch's leaves.
 async fn leaves(db: &mut AnyConnection, run: RunKey, epoch: &Fields<'_>) -> Result<Vec<Digest>, IndexError> {
     let select = "SELECT step, digest, record_hash FROM step \
-                  WHERE run_key = $1 AND block_number = $2 AND log_index = $3 ORDER BY position";
-    let rows = sqlx::query(select).bind(run.0).bind(epoch.int("block_number")?).bind(epoch.int("log_index")?);
+                  WHERE run_key = $1 AND step >= $2 AND step < $3 AND block_number = $4 AND log_index = $5 ORDER BY position";
+    let rows = sqlx::query(select).bind(run.0).bind(epoch.int("first_step")?).bind(epoch.int("size")?);
+    let rows = rows.bind(epoch.int("block_number")?).bind(epoch.int("log_index")?);
     let rows = rows.fetch_all(db).await.during("fold")?;
     let leaf = |row| {
         let row = Fields(row);
@@ -144,8 +145,11 @@ impl Folded {
 
     async fn store(&self, db: &mut AnyConnection, run: RunKey, fault: Option<String>) -> Result<(), IndexError> {
         let peaks: Vec<u8> = self.tree.peaks().iter().flat_map(|peak| peak.0).collect();
-        let update =
-            "UPDATE run SET counter = $2, size = $3, root = $4, state = $5, peaks = $6, fault = $7 WHERE id = $1";
+        let update = "UPDATE run SET counter = $2, size = $3, root = $4, state = $5, peaks = $6, fault = $7, \
+            n_ahead = (SELECT COUNT(*) FROM epoch WHERE epoch.run_key = run.id AND epoch.counter > $2), \
+            anchored_time = COALESCE((SELECT block.time FROM epoch JOIN block ON block.source_id = epoch.source_id \
+             AND block.number = epoch.block_number WHERE epoch.run_key = run.id ORDER BY epoch.counter DESC LIMIT 1), 0) \
+            WHERE id = $1";
         sqlx::query(update)
             .bind(run.0)
             .bind(int("counter", self.counter)?)

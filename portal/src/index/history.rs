@@ -11,8 +11,8 @@ use super::{
 /// An event of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunEvent {
-    /// `registered`, `anchored`, `finalized`, `announced`, `submitter_granted`, `submitter_withdrawn`, `owner_proposed` or
-    /// `owner_changed`.
+    /// `registered`, `anchored`, `finalized`, `announced`, `submitter_granted`, `submitter_withdrawn`, `owner_proposed`,
+    /// `owner_changed`, `attested` or `revoked`.
     pub kind: &'static str,
     /// Its block.
     pub block: u64,
@@ -34,7 +34,8 @@ const EVENTS: &str = "SELECT event.kind, event.block_number, event.log_index, ev
     UNION ALL SELECT 'anchored', source_id, block_number, log_index, tx, size, submitter FROM epoch WHERE run_key = $1 \
     UNION ALL SELECT 'finalized', source_id, block_number, log_index, tx, size, NULL FROM finalized WHERE run_key = $1 \
     UNION ALL SELECT 'announced', source_id, block_number, log_index, tx, size, announcer FROM announced WHERE run_key = $1 \
-    UNION ALL SELECT kind, source_id, block_number, log_index, tx, NULL, account FROM role WHERE run_key = $1) AS event \
+    UNION ALL SELECT kind, source_id, block_number, log_index, tx, NULL, account FROM role WHERE run_key = $1 \
+    UNION ALL SELECT kind, source_id, block_number, log_index, tx, size, auditor FROM audited WHERE run_key = $1) AS event \
     JOIN block ON block.source_id = event.source_id AND block.number = event.block_number \
     ORDER BY event.block_number DESC, event.log_index DESC LIMIT $2";
 
@@ -73,6 +74,8 @@ fn kind(row: &Fields<'_>) -> Result<&'static str, IndexError> {
         "withdrawn" => "submitter_withdrawn",
         "proposed" => "owner_proposed",
         "owner" => "owner_changed",
+        "attested" => "attested",
+        "revoked" => "revoked",
         _ => return Err(IndexError::Stored { what: "event", reason: format!("kind {word:?}") }),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use ledger::{Address, ChainId, FieldElement, Selector};
+use ledger::{Address, ChainId, FieldElement, RunId, Selector};
 use sqlx::{Any, any::AnyArguments, query::Query};
 
 use super::{
@@ -136,6 +136,8 @@ pub struct RunFilter {
     pub owner: Option<Address>,
     /// Only under this policy.
     pub policy: Option<FieldElement>,
+    /// Only those that started from the end of this run.
+    pub parent: Option<RunId>,
     /// At least so many anchored steps.
     pub min_steps: Option<u64>,
     /// At most so many anchored steps.
@@ -405,6 +407,7 @@ impl Conditions {
             ("contract", filter.contract.map(|contract| contract.0.to_vec())),
             ("COALESCE(owner_now, owner)", filter.owner.map(|owner| owner.0.to_vec())),
             ("policy", filter.policy.map(|policy| policy.as_bytes().to_vec())),
+            ("parent", filter.parent.map(|parent| parent.to_field().as_bytes().to_vec())),
         ];
         for (column, value) in bytes {
             if let Some(value) = value {

@@ -132,6 +132,8 @@ pub struct BundleEntry {
     pub announcer: Address,
     /// Block that holds the transaction.
     pub block: u64,
+    /// Time of the block, unix seconds.
+    pub time: u64,
     /// The transaction.
     pub tx: TxHash,
 }
@@ -151,14 +153,11 @@ pub(super) const RUNS: &str = "SELECT run.id, source.chain_id, source.contract, 
     registered.owner, registered.selector, registered.genesis_state, registered.policy, registered.salt, registered.parent, \
     block.time, \
     (SELECT COUNT(*) FROM finalized WHERE finalized.run_key = run.id) AS n_final, \
-    (SELECT COUNT(*) FROM epoch WHERE epoch.run_key = run.id AND epoch.counter > run.counter) AS n_ahead, \
+    run.n_ahead, run.anchored_time, \
     (SELECT role.account FROM role WHERE role.run_key = run.id AND role.kind = 'owner' \
      ORDER BY role.block_number DESC, role.log_index DESC LIMIT 1) AS owner_now, \
-    COALESCE((SELECT MAX(anchoring.time) FROM epoch JOIN block AS anchoring ON anchoring.source_id = epoch.source_id \
-     AND anchoring.number = epoch.block_number WHERE epoch.run_key = run.id), 0) AS anchored_time, \
     CASE WHEN run.fault IS NOT NULL THEN 'conflict' \
-     WHEN run.confirmed_counter IS NULL OR run.confirmed_counter <> run.counter \
-      OR EXISTS (SELECT 1 FROM epoch WHERE epoch.run_key = run.id AND epoch.counter > run.counter) THEN 'unconfirmed' \
+     WHEN run.confirmed_counter IS NULL OR run.confirmed_counter <> run.counter OR run.n_ahead > 0 THEN 'unconfirmed' \
      WHEN run.frozen <> 0 THEN 'frozen' \
      WHEN run.counter = 0 THEN 'registered' \
      WHEN EXISTS (SELECT 1 FROM verification v WHERE v.run_key = run.id AND v.failure IS NULL AND v.size = run.size \
@@ -194,7 +193,7 @@ impl StepEntry {
     }
 }
 
-const HITS: [&str; 12] = [
+const HITS: [&str; 15] = [
     "SELECT id AS run_key FROM run WHERE run_id = $1 LIMIT 100",
     "SELECT run_key FROM registered WHERE owner = $1 LIMIT 100",
     "SELECT run_key FROM role WHERE account = $1 AND kind = 'owner' LIMIT 100",
@@ -207,6 +206,9 @@ const HITS: [&str; 12] = [
     "SELECT run_key FROM announced WHERE infohash_v2 = $1 LIMIT 100",
     "SELECT run_key FROM announced WHERE tx = $1 LIMIT 100",
     "SELECT run_key FROM role WHERE tx = $1 LIMIT 100",
+    "SELECT run_key FROM audited WHERE auditor = $1 LIMIT 100",
+    "SELECT run_key FROM audited WHERE attestation = $1 LIMIT 100",
+    "SELECT run_key FROM audited WHERE tx = $1 LIMIT 100",
 ];
 
 const STEP_HITS: [&str; 3] = [
@@ -404,7 +406,9 @@ impl Index {
     /// # Errors
     /// If the database fails.
     pub async fn bundles(&self, run: RunKey, limit: u32) -> Result<Vec<BundleEntry>, IndexError> {
-        let select = "SELECT * FROM announced WHERE run_key = $1 ORDER BY block_number DESC, log_index DESC LIMIT $2";
+        let select = "SELECT announced.*, block.time FROM announced JOIN block ON block.source_id = announced.source_id \
+            AND block.number = announced.block_number WHERE run_key = $1 \
+            ORDER BY block_number DESC, log_index DESC LIMIT $2";
         let rows = sqlx::query(select).bind(run.0).bind(i64::from(limit));
         let rows = rows.fetch_all(&self.pool).await.during("bundles")?;
         rows.iter().map(bundle).collect()
@@ -439,6 +443,7 @@ fn source(row: &AnyRow) -> Result<SourceEntry, IndexError> {
     let source = Source {
         chain: ChainId(row.uint("chain_id")?),
         contract: Address(row.array("contract")?),
+        attestations: row.opt_array("attestations")?.map(Address),
         first_block: row.uint("first_block")?,
     };
     Ok(SourceEntry { key: SourceKey(row.int("id")?), source, position: position(&row)? })
@@ -527,6 +532,7 @@ fn bundle(row: &AnyRow) -> Result<BundleEntry, IndexError> {
         infohash_v1: row.array("infohash_v1")?,
         infohash_v2: Digest(row.array("infohash_v2")?),
     };
-    let (block, tx) = (row.uint("block_number")?, TxHash(row.array("tx")?));
-    Ok(BundleEntry { announcement, announcer: Address(row.array("announcer")?), block, tx })
+    let (block, time) = (row.uint("block_number")?, row.uint("time")?);
+    let (announcer, tx) = (Address(row.array("announcer")?), TxHash(row.array("tx")?));
+    Ok(BundleEntry { announcement, announcer, block, time, tx })
 }

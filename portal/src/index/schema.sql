@@ -9,6 +9,8 @@ CREATE TABLE source (
     first_block BIGINT NOT NULL,
     block_number BIGINT,
     block_hash {BYTES},
+    -- The Attestations whose events were read with the anchor's.
+    attestations {BYTES},
     UNIQUE (chain_id, contract)
 );
 
@@ -32,6 +34,9 @@ CREATE TABLE run (
     root {BYTES},
     state {BYTES},
     peaks {BYTES},
+    -- Epochs beyond these, and when the last epoch of all was anchored: kept, because every list asks for them.
+    n_ahead BIGINT NOT NULL DEFAULT 0,
+    anchored_time BIGINT NOT NULL DEFAULT 0,
     -- Why the next epoch does not follow, though it is there.
     fault TEXT,
     -- The contract's own word, and the block at which it was given.
@@ -157,6 +162,29 @@ CREATE INDEX role_by_run ON role (run_key);
 CREATE INDEX role_by_account ON role (account);
 CREATE INDEX role_by_tx ON role (tx);
 
+-- What auditors said of a run. kind: attested, revoked.
+CREATE TABLE audited (
+    source_id BIGINT NOT NULL,
+    block_number BIGINT NOT NULL,
+    log_index BIGINT NOT NULL,
+    tx {BYTES} NOT NULL,
+    run_key BIGINT NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    attestation {BYTES} NOT NULL,
+    auditor {BYTES} NOT NULL,
+    size BIGINT,
+    root {BYTES},
+    report {BYTES},
+    expires_at BIGINT,
+    reason TEXT,
+    PRIMARY KEY (source_id, block_number, log_index),
+    FOREIGN KEY (source_id, block_number) REFERENCES block (source_id, number) ON DELETE CASCADE
+);
+CREATE INDEX audited_by_run ON audited (run_key);
+CREATE INDEX audited_by_auditor ON audited (auditor);
+CREATE INDEX audited_by_attestation ON audited (attestation);
+CREATE INDEX audited_by_tx ON audited (tx);
+
 -- Bundles that were checked in full, and how that went. Not a status: that is computed.
 CREATE TABLE verification (
     run_key BIGINT NOT NULL REFERENCES run (id) ON DELETE CASCADE,
@@ -167,4 +195,14 @@ CREATE TABLE verification (
     version TEXT NOT NULL,
     checked_at BIGINT NOT NULL,
     PRIMARY KEY (run_key, manifest_digest)
+);
+
+-- What a webhook's receiver took last of a run: a digest of the message. Rows outlive runs, so that the end of one is told.
+CREATE TABLE told (
+    hook TEXT NOT NULL,
+    chain_id BIGINT NOT NULL,
+    contract {BYTES} NOT NULL,
+    run_id {BYTES} NOT NULL,
+    digest {BYTES} NOT NULL,
+    PRIMARY KEY (hook, chain_id, contract, run_id)
 );

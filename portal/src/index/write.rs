@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use chain::{AnchorEvent, AnchorLog, BlockHeader, BlockRef, EpochEvent, Head, LogPlace, SubmitterRight};
+use chain::{
+    AnchorEvent, AnchorLog, AttestationEvent, BlockHeader, BlockRef, EpochEvent, Head, LogPlace, SubmitterRight,
+};
 use ledger::{Digest, Root, RunId, StepIndex, TreeSize};
 use sqlx::{Any, AnyConnection, any::AnyArguments, query::Query};
 
@@ -19,6 +21,9 @@ const KEPT_BLOCKS: u64 = 4_096;
 
 /// Rows of steps in one statement: below the limits of both databases on parameters.
 const STEPS_PER_INSERT: usize = 500;
+
+/// Characters of a revocation's reason that are kept.
+const MAX_REASON: usize = 1_000;
 
 /// Events of one stretch of blocks.
 #[derive(Clone, Debug)]
@@ -166,12 +171,13 @@ impl Index {
 }
 
 /// Runs of the events above a block, from each table of events.
-const RUNS_ABOVE: [&str; 5] = [
+const RUNS_ABOVE: [&str; 6] = [
     "SELECT run_key FROM registered WHERE source_id = $1 AND block_number > $2",
     "SELECT run_key FROM epoch WHERE source_id = $1 AND block_number > $2",
     "SELECT run_key FROM finalized WHERE source_id = $1 AND block_number > $2",
     "SELECT run_key FROM announced WHERE source_id = $1 AND block_number > $2",
     "SELECT run_key FROM role WHERE source_id = $1 AND block_number > $2",
+    "SELECT run_key FROM audited WHERE source_id = $1 AND block_number > $2",
 ];
 
 /// Deletes a run that no event names any more.
@@ -180,7 +186,8 @@ const DELETE_UNNAMED: &str = "DELETE FROM run WHERE id = $1 \
     AND NOT EXISTS (SELECT 1 FROM epoch WHERE run_key = run.id) \
     AND NOT EXISTS (SELECT 1 FROM finalized WHERE run_key = run.id) \
     AND NOT EXISTS (SELECT 1 FROM announced WHERE run_key = run.id) \
-    AND NOT EXISTS (SELECT 1 FROM role WHERE run_key = run.id)";
+    AND NOT EXISTS (SELECT 1 FROM role WHERE run_key = run.id) \
+    AND NOT EXISTS (SELECT 1 FROM audited WHERE run_key = run.id)";
 
 /// Deletes blocks below a height that hold no event.
 const DELETE_BARE_BLOCKS: &str = "DELETE FROM block WHERE source_id = $1 AND number < $2 \
@@ -188,7 +195,8 @@ const DELETE_BARE_BLOCKS: &str = "DELETE FROM block WHERE source_id = $1 AND num
     AND NOT EXISTS (SELECT 1 FROM epoch e WHERE e.source_id = block.source_id AND e.block_number = block.number) \
     AND NOT EXISTS (SELECT 1 FROM finalized e WHERE e.source_id = block.source_id AND e.block_number = block.number) \
     AND NOT EXISTS (SELECT 1 FROM announced e WHERE e.source_id = block.source_id AND e.block_number = block.number) \
-    AND NOT EXISTS (SELECT 1 FROM role e WHERE e.source_id = block.source_id AND e.block_number = block.number)";
+    AND NOT EXISTS (SELECT 1 FROM role e WHERE e.source_id = block.source_id AND e.block_number = block.number) \
+    AND NOT EXISTS (SELECT 1 FROM audited e WHERE e.source_id = block.source_id AND e.block_number = block.number)";
 
 /// Moves the position by compare-and-swap. First in every transaction: it also keeps other writers of the source out.
 async fn move_position(
@@ -317,6 +325,7 @@ async fn insert(db: &mut AnyConnection, source: SourceKey, run: RunKey, log: &An
         }
         AnchorEvent::OwnerProposed { from, to } => role(source, run, &log.place, "proposed", from, to)?,
         AnchorEvent::OwnerChanged { from, to } => role(source, run, &log.place, "owner", from, to)?,
+        AnchorEvent::Audited(event) => audited(source, run, &log.place, event)?,
         // A kind that this version does not keep.
         _ => return Ok(false),
     };
@@ -348,6 +357,46 @@ fn role(
 ) -> Result<Insertion, IndexError> {
     let sql = event!("role", "kind, by_account, account", "$6, $7, $8");
     Ok(placed(sql, source, run, place)?.bind(kind).bind(by.0.to_vec()).bind(account.0.to_vec()))
+}
+
+fn audited(
+    source: SourceKey,
+    run: RunKey,
+    place: &LogPlace,
+    event: &AttestationEvent,
+) -> Result<Insertion, IndexError> {
+    let sql = event!(
+        "audited",
+        "kind, attestation, auditor, size, root, report, expires_at, reason",
+        "$6, $7, $8, $9, $10, $11, $12, $13"
+    );
+    let query = placed(sql, source, run, place)?;
+    Ok(match event {
+        AttestationEvent::Attested { id, auditor, steps, root, report, expires_at, .. } => query
+            .bind("attested")
+            .bind(id.0.to_vec())
+            .bind(auditor.0.to_vec())
+            .bind(int("steps", steps.0)?)
+            .bind(root.0.to_vec())
+            .bind(report.0.to_vec())
+            // An end beyond what the index holds never comes.
+            .bind(expires_at.and_then(|at| i64::try_from(at).ok()))
+            .bind(None::<String>),
+        AttestationEvent::Revoked { id, auditor, reason, .. } => query
+            .bind("revoked")
+            .bind(id.0.to_vec())
+            .bind(auditor.0.to_vec())
+            .bind(None::<i64>)
+            .bind(None::<Vec<u8>>)
+            .bind(None::<Vec<u8>>)
+            .bind(None::<i64>)
+            .bind(Some(shown(reason))),
+    })
+}
+
+/// A text of a stranger as it is kept: without NUL, which PostgreSQL's texts do not hold, and not without end.
+fn shown(text: &str) -> String {
+    text.chars().filter(|character| *character != '\0').take(MAX_REASON).collect()
 }
 
 /// The steps of an epoch, many rows at a time.

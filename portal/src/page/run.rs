@@ -9,14 +9,21 @@ use leptos::prelude::*;
 
 use super::{
     PageRefusal, Place, layout,
-    part::{api_below, below, command, fact, hash, link, moment, short, status, table, text},
+    part::{api_below, below, command, fact, hash, link, moment, run_address, short, status, table, text},
     plot::{plots, stride},
     strip::{Coverage, growth},
 };
 use crate::{
-    api::query::{MAX_LIMIT, Pairs, number, only, parameter, resolve},
-    index::{Arrival, ArrivalState, BundleEntry, EpochEntry, RunEntry, RunEvent, Standing, StepWord, Verification},
+    api::{
+        query::{MAX_LIMIT, Pairs, number, only, parameter, resolve},
+        torrents::magnet,
+    },
+    index::{
+        Arrival, ArrivalState, AttestationEntry, BundleEntry, EpochEntry, RunEntry, RunEvent, RunFilter, RunSort,
+        Standing, StepWord, Verification,
+    },
     server::AppState,
+    time::now,
 };
 
 /// Epochs, bundles and events on the page; exports have all of them.
@@ -32,6 +39,9 @@ struct Shown {
     checked: Vec<Verification>,
     arrived: Vec<Arrival>,
     words: Vec<StepWord>,
+    attestations: Vec<AttestationEntry>,
+    /// Runs that started from its end, as far as they are named on the page.
+    children: Vec<RunEntry>,
     events: Vec<RunEvent>,
 }
 
@@ -50,10 +60,14 @@ pub(crate) async fn page(
     let checked = state.index().verifications(run.key, MAX_LINES).await?;
     let words = state.index().step_words(run.key, run.size, (StepIndex(0), stride(&run)), MAX_LIMIT * 2).await?;
     let arrived = state.index().arrivals(run.key, MAX_LINES).await?;
+    let attestations = state.index().attestations(run.key, MAX_LINES).await?;
+    let descent = RunFilter { parent: Some(run.run), chain: Some(run.chain), ..RunFilter::default() };
+    let children = state.index().list(&descent, RunSort::Oldest, None, MAX_LINES).await?.runs;
     let events = state.index().run_events(run.key, MAX_LINES).await?;
     let feed = below(&run, "feed.atom");
     let title = format!("Run {}", short(run.run));
-    let shown = Shown { run, epochs, next, first: after == 0, bundles, checked, arrived, words, events };
+    let first = after == 0;
+    let shown = Shown { run, epochs, next, first, bundles, checked, arrived, words, attestations, children, events };
     Ok(layout(&title, Place::Runs, Some(feed), content(&shown)))
 }
 
@@ -75,7 +89,7 @@ fn content(shown: &Shown) -> AnyView {
         {conflict}
         {claims()}
         <section aria-labelledby="coverage"><h2 id="coverage">"Coverage"</h2>{coverage.draw()}</section>
-        {facts(run)}
+        {facts(shown)}
         <section aria-labelledby="epochs">
             <h2 id="epochs">"Epochs"</h2>
             {growth(run, &shown.epochs).filter(|_| shown.first)}
@@ -83,6 +97,7 @@ fn content(shown: &Shown) -> AnyView {
         </section>
         {plots(run, &shown.words)}
         {bundles(shown)}
+        {attestations(&shown.attestations)}
         {commands(shown)}
         <section aria-labelledby="history"><h2 id="history">"What happened on chain"</h2>{history(&shown.events)}</section>
         {downloads(run)}
@@ -116,7 +131,8 @@ fn claims() -> AnyView {
     .into_any()
 }
 
-fn facts(run: &RunEntry) -> AnyView {
+fn facts(shown: &Shown) -> AnyView {
+    let run = &shown.run;
     let confirmed = match run.standing {
         Standing::Registered { block } | Standing::Anchored { block } => format!("at block {block}"),
         Standing::Conflict(_) | Standing::Incomplete => "no".to_owned(),
@@ -124,6 +140,18 @@ fn facts(run: &RunEntry) -> AnyView {
     let parent = match run.registration.parent {
         Some(parent) => link(format!("/runs/{parent}"), short(parent)),
         None => text("none: it starts fresh"),
+    };
+    let children = match shown.children.len() {
+        0 => text("none: no run started from its end"),
+        n => {
+            let links: Vec<_> = shown
+                .children
+                .iter()
+                .map(|child| view! { <li>{link(run_address(child), short(child.run))}</li> })
+                .collect();
+            let all = (n == MAX_LINES as usize).then(|| link(format!("/?parent={}", run.run), "all of them"));
+            view! { <ul class="hits">{links}</ul>{all} }.into_any()
+        }
     };
     let owner = run.owner.to_string();
     view! {
@@ -145,6 +173,7 @@ fn facts(run: &RunEntry) -> AnyView {
                 {fact("Registered", moment(run.registered_at))}
                 {fact("Last anchored", run.anchored_at.map_or_else(|| text("never"), moment))}
                 {fact("Parent", parent)}
+                {fact("Children", children)}
             </dl>
         </section>
     }
@@ -183,13 +212,6 @@ fn epochs(shown: &Shown) -> AnyView {
         {next}
     }
     .into_any()
-}
-
-fn magnet(bundle: &BundleEntry) -> String {
-    let announcement = &bundle.announcement;
-    // A v2 infohash in a magnet is a multihash: 0x12 SHA-256, 0x20 bytes (BEP 9).
-    let (v1, v2) = (hex::encode(announcement.infohash_v1), hex::encode(announcement.infohash_v2.0));
-    format!("magnet:?xt=urn:btih:{v1}&xt=urn:btmh:1220{v2}")
 }
 
 fn bundles(shown: &Shown) -> AnyView {
@@ -290,6 +312,40 @@ fn commands(shown: &Shown) -> AnyView {
     .into_any()
 }
 
+fn attestations(said: &[AttestationEntry]) -> AnyView {
+    let row = |entry: &AttestationEntry| {
+        let word = match (&entry.revoked, entry.stands(now())) {
+            (Some(reason), _) => text(format!("✗ taken back: {reason}")),
+            (None, true) => text("✓ stands"),
+            (None, false) => text("– ended"),
+        };
+        vec![
+            view! { <code title=entry.auditor.to_string()>{short(entry.auditor)}</code> }.into_any(),
+            word,
+            text(entry.size),
+            moment(entry.time),
+            entry.expires_at.map_or_else(|| text("never"), moment),
+            view! { <code title=entry.report.to_string()>{short(entry.report)}</code> }.into_any(),
+            view! { <code title=entry.tx.to_string()>{short(entry.tx)}</code> }.into_any(),
+        ]
+    };
+    let rows: Vec<_> = said.iter().map(row).collect();
+    let list = if rows.is_empty() {
+        view! { <p class="empty">"No auditor has said anything about this run on chain."</p> }.into_any()
+    } else {
+        let head = &["Auditor", "Word", "Steps", "Said", "Ends", "SHA-256 of the report", "Transaction"];
+        table("Table of attestations", head, rows)
+    };
+    view! {
+        <section aria-labelledby="attestations">
+            <h2 id="attestations">"What auditors say"</h2>
+            <p>"An attestation is its auditor's word about the first steps of the run. Whether you trust the auditor is up to you."</p>
+            {list}
+        </section>
+    }
+    .into_any()
+}
+
 fn history(events: &[RunEvent]) -> AnyView {
     let row = |event: &RunEvent| {
         vec![
@@ -322,7 +378,8 @@ fn downloads(run: &RunEntry) -> AnyView {
                 "Run " <a href=api_below(run, "")>"JSON"</a> ", epochs " <a href=api_below(run, "/export/epochs.csv")>"CSV"</a> " "
                 <a href=api_below(run, "/export/epochs.jsonl")>"JSON lines"</a> ", steps "
                 <a href=api_below(run, "/export/steps.csv")>"CSV"</a> " " <a href=api_below(run, "/export/steps.jsonl")>"JSON lines"</a>
-                ", events " <a href=below(run, "feed.atom")>"Atom feed"</a> "."
+                ", events " <a href=below(run, "feed.atom")>"Atom feed"</a> ", bundles "
+                <a href=below(run, "torrents.rss")>"RSS for torrent clients"</a> "."
             </p>
             <p>"Badge: " <a href=badge><img src=picture alt=alt height="20"/></a></p>
         </section>

@@ -73,7 +73,8 @@ fn content(query: &RunQuery, found: &Found, facets: &Facets) -> AnyView {
             "This list as " <a href=format!("/api/v1/runs?{exports}")>"JSON"</a> ", "
             <a href=format!("/api/v1/export/runs.csv?{exports}")>"CSV"</a> ", "
             <a href=format!("/api/v1/export/runs.jsonl?{exports}")>"JSON lines"</a> " or "
-            <a href=format!("/feed.atom?{exports}")>"Atom feed"</a> "."
+            <a href=format!("/feed.atom?{exports}")>"Atom feed"</a> "; its bundles as "
+            <a href=format!("/torrents.rss?{exports}")>"RSS for torrent clients"</a> "."
         </p>
     }
     .into_any()

@@ -16,7 +16,7 @@ use super::{
     state::AppState,
 };
 use crate::{
-    api::{badge, export, feed, files, handlers, live, openapi, upload},
+    api::{badge, dumps, export, feed, files, handlers, live, openapi, torrents, upload},
     page,
 };
 
@@ -33,6 +33,10 @@ pub fn router(state: AppState) -> Router {
         .route("/registry", get(page::registry::page))
         .route("/check", get(page::check::page))
         .route("/feed.atom", get(feed::runs))
+        .route("/torrents.rss", get(torrents::runs))
+        .route("/runs/{run}/torrents.rss", get(torrents::run))
+        .route("/dumps", get(dumps::days))
+        .route("/dumps/{day}/{file}", get(dumps::file))
         .route("/style.css", get(page::style))
         .route("/api/v1/runs", get(handlers::runs))
         .route("/api/v1/runs/{run}", get(handlers::run))
@@ -44,6 +48,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/runs/{run}/series", get(handlers::series))
         .route("/api/v1/runs/{run}/history", get(handlers::history))
         .route("/api/v1/runs/{run}/bundles", get(handlers::bundles))
+        .route("/api/v1/runs/{run}/attestations", get(handlers::attestations))
         .route("/api/v1/runs/{run}/events", get(live::run))
         .route("/api/v1/runs/{run}/badge.json", get(badge::json))
         .route("/api/v1/runs/{run}/export/{file}", get(export::run))

@@ -11,12 +11,13 @@ use super::{
 };
 use crate::{
     bundles::Shelf,
+    dump::Dumps,
     follow::{Follower, Health},
     index::{Index, RunFilter, SourceKey},
 };
 
 /// How the portal serves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// What one address may ask.
     pub rate: Rate,
@@ -24,11 +25,13 @@ pub struct Options {
     pub behind_proxy: bool,
     /// Connections that may listen to live updates.
     pub max_listeners: usize,
+    /// Where a dump is written each day, if any is.
+    pub dumps: Option<Dumps>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rate: Rate::default(), behind_proxy: false, max_listeners: 256 }
+        Self { rate: Rate::default(), behind_proxy: false, max_listeners: 256, dumps: None }
     }
 }
 
@@ -71,12 +74,12 @@ impl AppState {
     /// The same, and to serve the bundles that passed.
     pub fn with_bundles(index: Index, followers: &[Follower], options: Options, shelf: Option<Arc<Shelf>>) -> Self {
         Self(Arc::new(Shared {
+            limiter: Limiter::new(options.rate),
+            listeners: Arc::new(Semaphore::new(options.max_listeners)),
             index,
             followers: followers.iter().map(|follower| (follower.source(), follower.health())).collect(),
             options,
-            limiter: Limiter::new(options.rate),
             metrics: Metrics::default(),
-            listeners: Arc::new(Semaphore::new(options.max_listeners)),
             shelf,
             draining: watch::Sender::new(false),
         }))
@@ -97,6 +100,11 @@ impl Shared {
     /// How it serves.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Where a dump is written each day, if any is.
+    pub fn dumps(&self) -> Option<&Dumps> {
+        self.options.dumps.as_ref()
     }
 
     /// The buckets of addresses.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chain::{Announcement, Client, SubmitterRight};
 use ledger::{Address, Digest, RunId, TreeSize};
 use portal::{
-    follow::{FollowError, Follower, Options, Round},
+    follow::{Contracts, FollowError, Follower, Options, Round},
     index::{Batch, Index, RunEntry, Standing},
 };
 use serde_json::json;
@@ -35,7 +35,7 @@ fn options() -> Options {
 
 async fn follower(world: &World, index: &Index) -> Follower {
     let client = world.writer.client().clone();
-    Follower::new(client, index.clone(), world.contract, 0, options()).await.unwrap()
+    Follower::new(client, index.clone(), Contracts::anchor(world.contract, 0), options()).await.unwrap()
 }
 
 /// Rounds until the index is level with the node; how many runs were confirmed in the last one, and the rounds before it.
@@ -195,7 +195,8 @@ async fn lost_messages_do_not_lose_events() {
         on_each(async |index| {
             let (url, seen) = relay(&world.anvil.url, method, Loss::Answer, 2).await;
             let client = Client::connect(&url, chain::Options { attempts: 1, ..quick() }).await.unwrap();
-            let follower = Follower::new(client, index.clone(), world.contract, 0, options()).await.unwrap();
+            let follower =
+                Follower::new(client, index.clone(), Contracts::anchor(world.contract, 0), options()).await.unwrap();
             let mut n_failed = 0;
             loop {
                 match follower.round().await {
@@ -231,7 +232,7 @@ async fn several_chains_and_contracts_share_an_index_and_it_can_be_made_again() 
         world.anvil.copy_code(world.contract, second).await;
         let client = world.writer.client().clone();
         let first = follower(world, index).await;
-        let empty = Follower::new(client, index.clone(), second, 0, options()).await.unwrap();
+        let empty = Follower::new(client, index.clone(), Contracts::anchor(second, 0), options()).await.unwrap();
         level(&first).await;
         level(&empty).await;
         assert_eq!(index.sources().await.unwrap().len(), 2);
@@ -255,7 +256,8 @@ async fn it_goes_on_after_failures_until_it_is_stopped() {
         world.anchor(&mut log, 4).await;
         let (url, _) = relay(&world.anvil.url, "eth_getLogs", Loss::Request, 3).await;
         let client = Client::connect(&url, chain::Options { attempts: 1, ..quick() }).await.unwrap();
-        let follower = Follower::new(client, index.clone(), world.contract, 0, options()).await.unwrap();
+        let follower =
+            Follower::new(client, index.clone(), Contracts::anchor(world.contract, 0), options()).await.unwrap();
         let mut health = follower.health();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move { follower.run(async { drop(stopped.await) }).await });
@@ -274,7 +276,8 @@ async fn a_contract_of_the_future_is_waited_for() {
     on_each(async |index| {
         let anvil = Anvil::start();
         let client = anvil.client().await;
-        let follower = Follower::new(client, index.clone(), Address([1; 20]), 3, options()).await.unwrap();
+        let follower =
+            Follower::new(client, index.clone(), Contracts::anchor(Address([1; 20]), 3), options()).await.unwrap();
         let error = follower.round().await.unwrap_err();
         assert!(matches!(error, FollowError::NotYet { newest: 0, first: 3, .. }), "{error}");
         anvil.request("anvil_mine", json!(["0x5"])).await;

@@ -3,14 +3,18 @@
 
 mod support;
 
+mod attested;
 mod bundles;
 mod conflicts;
+mod dumps;
 mod events;
 mod following;
+mod hooks;
 mod pages;
 mod position;
 mod rollback;
 mod search;
 mod serving;
 mod status;
+mod torrents;
 mod uploads;

@@ -15,7 +15,8 @@ pub const OWNER: Address = Address([0x0a; 20]);
 pub const VERIFIER: Address = Address([0x0b; 20]);
 
 /// The contract that all histories are of.
-pub const SOURCE: Source = Source { chain: ChainId(31_337), contract: Address([0xcc; 20]), first_block: 0 };
+pub const SOURCE: Source =
+    Source { chain: ChainId(31_337), contract: Address([0xcc; 20]), attestations: None, first_block: 0 };
 
 /// One run of one branch of the chain.
 pub struct History {
