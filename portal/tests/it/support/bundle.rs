@@ -98,7 +98,12 @@ impl Kept {
     }
 
     pub fn source(&self) -> Source {
-        Source { chain: self.run().identity.chain_id, contract: self.run().identity.contract, first_block: 0 }
+        Source {
+            chain: self.run().identity.chain_id,
+            contract: self.run().identity.contract,
+            attestations: None,
+            first_block: 0,
+        }
     }
 
     fn at(&self, number: u64, event: AnchorEvent) -> AnchorLog {
