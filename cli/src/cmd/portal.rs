@@ -1,6 +1,7 @@
 //! `cairn portal`.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context;
@@ -8,7 +9,7 @@ use clap::{Args, Subcommand};
 use ledger::{Address, IdError};
 use portal::follow::{self, Follower};
 use portal::index::Index;
-use portal::server::{self, Rate};
+use portal::server::{self, Island, Rate};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
@@ -48,6 +49,9 @@ pub struct Serve {
     /// Take the visitor's address from the last entry of X-Forwarded-For, which a proxy in front writes.
     #[arg(long)]
     behind_proxy: bool,
+    /// Folder of what browsers verify with, as `cargo xtask island` makes it; if not given, `island` in the home.
+    #[arg(long, value_name = "DIR", env = "CAIRN_ISLAND")]
+    island: Option<PathBuf>,
     /// Log lines as JSON, for programs that collect them.
     #[arg(long)]
     log_json: bool,
@@ -94,9 +98,9 @@ struct Listening {
 
 impl Portal {
     /// Runs the command.
-    pub fn run(self, _: &Global, out: &Output) -> anyhow::Result<()> {
+    pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
         match self {
-            Self::Serve(serve) => serve.run(out),
+            Self::Serve(serve) => serve.run(&global.home, out),
             Self::Openapi => {
                 println!("{}", portal::description()?);
                 Ok(())
@@ -106,7 +110,20 @@ impl Portal {
 }
 
 impl Serve {
-    fn run(self, out: &Output) -> anyhow::Result<()> {
+    /// What browsers verify with. A folder that was named has to be there; pages say so if the usual one is not.
+    fn island(&self, home: &Path) -> anyhow::Result<Option<Island>> {
+        if let Some(dir) = &self.island {
+            return Ok(Some(Island::read(dir).context("--island")?));
+        }
+        let dir = home.join("island");
+        let read = Island::read(&dir);
+        if let Err(error) = &read {
+            tracing::warn!(%error, "pages cannot verify in the browser: no {}; --island names the folder", dir.display());
+        }
+        Ok(read.ok())
+    }
+
+    fn run(self, home: &Path, out: &Output) -> anyhow::Result<()> {
         let level = if out.progress() || self.log_json { LevelFilter::INFO } else { LevelFilter::WARN };
         let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level);
         if self.log_json {
@@ -114,6 +131,7 @@ impl Serve {
         } else {
             log.with_ansi(false).init()
         }
+        let island = self.island(home)?;
         block_on(async move {
             // The address of the database may hold a password and is not repeated.
             let index = Index::open(&self.database).await.context("--database")?;
@@ -130,7 +148,8 @@ impl Serve {
             // Installed before the first request is served, so that no signal is missed.
             let stop = stop_signal()?;
             let rate = Rate { per_second: f64::from(self.rate), ..Rate::default() };
-            let options = server::Options { rate, behind_proxy: self.behind_proxy, ..server::Options::default() };
+            let options =
+                server::Options { rate, behind_proxy: self.behind_proxy, island, ..server::Options::default() };
             server::serve(index, followers, options, listener, stop).await.context("portal")?;
             out.note("stopped");
             Ok(())

@@ -12,6 +12,7 @@ use tower_http::compression::CompressionLayer;
 use super::{
     cache::validate,
     guard::{limit, observe, protect, readable},
+    island,
     refusal::Refusal,
     state::AppState,
 };
@@ -33,7 +34,10 @@ pub fn router(state: AppState) -> Router {
         .route("/registry", get(page::registry::page))
         .route("/check", get(page::check::page))
         .route("/feed.atom", get(feed::runs))
+        .route("/verify", get(page::verify::page))
         .route("/style.css", get(page::style))
+        .route("/icon.svg", get(page::icon))
+        .route("/assets/island/{version}/{file}", get(island::file))
         .route("/api/v1/runs", get(handlers::runs))
         .route("/api/v1/runs/{run}", get(handlers::run))
         .route("/api/v1/runs/{run}/epochs", get(handlers::epochs))

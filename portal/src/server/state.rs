@@ -5,6 +5,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{
+    island::Island,
     limit::{Limiter, Rate},
     metrics::{Gauges, Metrics},
     refusal::Refusal,
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// How the portal serves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// What one address may ask.
     pub rate: Rate,
@@ -23,11 +24,13 @@ pub struct Options {
     pub behind_proxy: bool,
     /// Connections that may listen to live updates.
     pub max_listeners: usize,
+    /// What visitors' browsers verify with.
+    pub island: Option<Island>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rate: Rate::default(), behind_proxy: false, max_listeners: 256 }
+        Self { rate: Rate::default(), behind_proxy: false, max_listeners: 256, island: None }
     }
 }
 
@@ -66,10 +69,10 @@ impl AppState {
         Self(Arc::new(Shared {
             index,
             followers: followers.iter().map(|follower| (follower.source(), follower.health())).collect(),
-            options,
             limiter: Limiter::new(options.rate),
             metrics: Metrics::default(),
             listeners: Arc::new(Semaphore::new(options.max_listeners)),
+            options,
             draining: watch::Sender::new(false),
         }))
     }

@@ -6,6 +6,7 @@ mod support;
 mod conflicts;
 mod events;
 mod following;
+mod islands;
 mod pages;
 mod position;
 mod rollback;
