@@ -5,6 +5,7 @@
 //! | `badge` | the status of a run as a picture |
 //! | `export` | whole lists as CSV or JSON lines |
 //! | `feed` | what happened, as Atom |
+//! | `files` | what is served from bundles |
 //! | `handlers` | the JSON |
 //! | `live` | what happens, as server-sent events |
 //! | `model` | what the JSON says |
@@ -14,6 +15,7 @@
 pub(crate) mod badge;
 pub(crate) mod export;
 pub(crate) mod feed;
+pub(crate) mod files;
 pub(crate) mod handlers;
 pub(crate) mod live;
 pub(crate) mod model;

@@ -5,6 +5,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | `api` | what programs read: JSON, exports, live updates, feeds, badges |
+//! | [`bundles`] | run directories that are here: verified in full, then served |
 //! | [`follow`] | reads `RunAnchor` contracts into the index: back-fill, live, reorganisations, lost nodes |
 //! | [`index`] | what the chain said about runs, in SQLite or PostgreSQL; goes back when the chain does |
 //! | `page` | what people read |
@@ -15,6 +16,7 @@
 //! thrown away and made again at any time.
 
 mod api;
+pub mod bundles;
 pub mod follow;
 pub mod index;
 mod page;

@@ -6,6 +6,7 @@
 //! | `compare` | where two runs differ |
 //! | `epoch` | one anchored epoch |
 //! | `part` | what several pages are made of |
+//! | `record` | what the files of a bundle say of a step |
 //! | `registry` | verifiers and contracts |
 //! | `run` | one run |
 //! | `runs` | search and list |
@@ -25,6 +26,7 @@ pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod epoch;
 mod part;
+mod record;
 pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod runs;

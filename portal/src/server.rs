@@ -15,7 +15,7 @@ use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use crate::{follow::Follower, index::Index};
+use crate::{bundles::Intake, follow::Follower, index::Index};
 
 pub(crate) mod cache;
 pub(crate) mod guard;
@@ -35,18 +35,21 @@ pub use state::{AppState, Options};
 /// Time that open connections get after the word to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Follows and serves until `stop` is ready, then finishes what it is answering and returns. The index is closed.
+/// Follows, takes in bundles and serves until `stop` is ready, then finishes what it is answering and returns. The index is
+/// closed. A check that is being made ends with the process, and begins anew with the next one.
 ///
 /// # Errors
 /// If the listener fails. Nodes that fail end nothing: they are asked again.
 pub async fn serve(
     index: Index,
     followers: Vec<Follower>,
+    intake: Option<Intake>,
     options: Options,
     listener: TcpListener,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let state = AppState::new(index.clone(), &followers, options);
+    let shelf = intake.as_ref().map(Intake::shelf);
+    let state = AppState::with_bundles(index.clone(), &followers, options, shelf);
     let stopping = watch::Sender::new(false);
     let mut tasks = JoinSet::new();
     for follower in followers {
@@ -55,6 +58,10 @@ pub async fn serve(
             // The sender is gone only once this function has returned.
             follower.run(async { drop(stopping.wait_for(|stop| *stop).await) }).await;
         });
+    }
+    if let Some(intake) = intake {
+        let mut stopping = stopping.subscribe();
+        tasks.spawn(intake.run(async move { drop(stopping.wait_for(|stop| *stop).await) }));
     }
     let app = router(state.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let mut asked = stopping.subscribe();

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use ledger::{Address, IdError};
+use portal::bundles::{self, Intake, Limits};
 use portal::follow::{self, Follower};
 use portal::index::Index;
 use portal::server::{self, Island, Rate};
@@ -15,6 +18,7 @@ use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
 
 use crate::cmd::{Global, block_on, stop_signal};
+use crate::keys::Keyring;
 use crate::output::Output;
 use crate::rpc;
 
@@ -43,6 +47,19 @@ pub struct Serve {
     /// A contract to follow: node, RunAnchor, and the block that it is read from (0 if not given). May be repeated.
     #[arg(long = "chain", value_name = "RPC,CONTRACT[,BLOCK]", required = true)]
     chains: Vec<Followed>,
+    /// A folder of run directories (`run-0x…`), as `cairn fetch --out` and `cairn train` make them. Bundles of indexed runs are
+    /// verified in full, one after the other, and served once they passed. Nothing in the folder is changed.
+    #[arg(long, value_name = "DIR")]
+    bundles: Option<PathBuf>,
+    /// Seconds between two looks into the folder of bundles.
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = rpc::seconds)]
+    look: Duration,
+    /// Largest bundle that is verified, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 100_000_000_000)]
+    max_bundle: u64,
+    /// Largest circuits that keys are made for to verify bundles, log2 of their rows: anyone may register a run.
+    #[arg(long, value_name = "K", default_value_t = 22, value_parser = clap::value_parser!(u32).range(10..=26))]
+    max_k: u32,
     /// Requests a second that one address may make in the long run; 200 at once after a pause.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: u32,
@@ -100,7 +117,7 @@ impl Portal {
     /// Runs the command.
     pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
         match self {
-            Self::Serve(serve) => serve.run(&global.home, out),
+            Self::Serve(serve) => serve.run(global, out),
             Self::Openapi => {
                 println!("{}", portal::description()?);
                 Ok(())
@@ -123,7 +140,7 @@ impl Serve {
         Ok(read.ok())
     }
 
-    fn run(self, home: &Path, out: &Output) -> anyhow::Result<()> {
+    fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
         let level = if out.progress() || self.log_json { LevelFilter::INFO } else { LevelFilter::WARN };
         let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level);
         if self.log_json {
@@ -131,7 +148,7 @@ impl Serve {
         } else {
             log.with_ansi(false).init()
         }
-        let island = self.island(home)?;
+        let island = self.island(&global.home)?;
         block_on(async move {
             // The address of the database may hold a password and is not repeated.
             let index = Index::open(&self.database).await.context("--database")?;
@@ -141,6 +158,7 @@ impl Serve {
                 let options = follow::Options::default();
                 followers.push(Follower::new(client, index.clone(), *contract, *first_block, options).await?);
             }
+            let intake = self.intake(global, &index)?;
             let listener =
                 TcpListener::bind(self.listen).await.with_context(|| format!("listen at {}", self.listen))?;
             let listen = format!("http://{}", listener.local_addr()?);
@@ -150,10 +168,22 @@ impl Serve {
             let rate = Rate { per_second: f64::from(self.rate), ..Rate::default() };
             let options =
                 server::Options { rate, behind_proxy: self.behind_proxy, island, ..server::Options::default() };
-            server::serve(index, followers, options, listener, stop).await.context("portal")?;
+            server::serve(index, followers, intake, options, listener, stop).await.context("portal")?;
             out.note("stopped");
             Ok(())
         })
+    }
+}
+
+impl Serve {
+    /// What takes in bundles, if a folder is given.
+    fn intake(&self, global: &Global, index: &Index) -> anyhow::Result<Option<Intake>> {
+        let Some(folder) = &self.bundles else { return Ok(None) };
+        let folder = folder.canonicalize().with_context(|| format!("--bundles {}", folder.display()))?;
+        let limits = Limits { max_bytes: self.max_bundle, ..Limits::default() };
+        let options = bundles::Options { limits, interval: self.look, ..bundles::Options::new(folder) };
+        let keys = Keyring::new(global, self.max_k)?;
+        Ok(Some(Intake::new(index.clone(), Arc::new(keys), options)))
     }
 }
 

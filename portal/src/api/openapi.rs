@@ -6,7 +6,7 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-use super::{badge, export, feed, handlers, live};
+use super::{badge, export, feed, files, handlers, live};
 use crate::server::Refusal;
 
 /// The description of the addresses for programs.
@@ -34,6 +34,8 @@ use crate::server::Refusal;
         export::run,
         feed::runs,
         feed::run,
+        files::evidence,
+        files::file,
         live::run,
         openapi
     )

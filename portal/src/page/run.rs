@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::query::{MAX_LIMIT, Pairs, number, only, parameter, resolve},
-    index::{BundleEntry, EpochEntry, RunEntry, RunEvent, Standing, Verification},
+    index::{Arrival, ArrivalState, BundleEntry, EpochEntry, RunEntry, RunEvent, Standing, Verification},
     server::AppState,
 };
 
@@ -28,6 +28,7 @@ struct Shown {
     first: bool,
     bundles: Vec<BundleEntry>,
     checked: Vec<Verification>,
+    arrived: Vec<Arrival>,
     events: Vec<RunEvent>,
 }
 
@@ -44,10 +45,11 @@ pub(crate) async fn page(
     let next = epochs.last().filter(|_| epochs.len() == MAX_LIMIT as usize).map(|last| last.counter);
     let bundles = state.index().bundles(run.key, MAX_LINES).await?;
     let checked = state.index().verifications(run.key, MAX_LINES).await?;
+    let arrived = state.index().arrivals(run.key, MAX_LINES).await?;
     let events = state.index().run_events(run.key, MAX_LINES).await?;
     let feed = below(&run, "feed.atom");
     let title = format!("Run {}", short(run.run));
-    let shown = Shown { run, epochs, next, first: after == 0, bundles, checked, events };
+    let shown = Shown { run, epochs, next, first: after == 0, bundles, checked, arrived, events };
     Ok(layout(&title, Place::Runs, Some(feed), content(&shown)))
 }
 
@@ -222,9 +224,43 @@ fn bundles(shown: &Shown) -> AnyView {
             <p>"Records and proofs travel as torrents. An announcement is the announcer's word; what counts is that the files give the anchored root."</p>
             <h3>"Announced on chain"</h3>{announced}
             <h3>"Checked here"</h3>{checked}
+            {arrived(shown)}
         </section>
     }
     .into_any()
+}
+
+/// Bundles in the portal's folder, and the files of the one that passed.
+fn arrived(shown: &Shown) -> Option<AnyView> {
+    if shown.arrived.is_empty() {
+        return None;
+    }
+    let row = |arrival: &Arrival| {
+        let mut words = arrival.state.words().to_owned();
+        if arrival.state == ArrivalState::Checking && arrival.total > 0 {
+            words.push_str(&format!(": {} of {} step proofs", arrival.done, arrival.total));
+        }
+        let detail = arrival.detail.clone().or_else(|| Some(format!("{} checks made", arrival.report.len())));
+        vec![
+            arrival.manifest.map_or_else(|| text("not read"), hash),
+            text(words),
+            text(detail.unwrap_or_default()),
+            moment(arrival.changed_at),
+        ]
+    };
+    let rows = shown.arrived.iter().map(row).collect();
+    let passed = shown.arrived.iter().any(|arrival| arrival.state == ArrivalState::Passed);
+    let file = |name: &'static str| link(api_below(&shown.run, &format!("/files/{name}")), name);
+    let files = passed.then(|| {
+        view! {
+            <p>
+                "Download: " {file("run.json")} ", " {file("steps.jsonl")} ", " {file("checkpoint")} ", " {file("run_manifest.json")}
+                ", which lists all other files; those of a step are on its page."
+            </p>
+        }
+    });
+    let head = ["Manifest", "Check", "Why", "Since"];
+    Some(view! { <h3>"Here"</h3>{table("Table of bundles here", &head, rows)}{files} }.into_any())
 }
 
 /// The commands that repeat every check.

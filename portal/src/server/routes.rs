@@ -17,7 +17,7 @@ use super::{
     state::AppState,
 };
 use crate::{
-    api::{badge, export, feed, handlers, live, openapi},
+    api::{badge, export, feed, files, handlers, live, openapi},
     page,
 };
 
@@ -43,6 +43,8 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/runs/{run}/epochs", get(handlers::epochs))
         .route("/api/v1/runs/{run}/steps", get(handlers::steps))
         .route("/api/v1/runs/{run}/steps/{step}", get(handlers::step))
+        .route("/api/v1/runs/{run}/steps/{step}/evidence", get(files::evidence))
+        .route("/api/v1/runs/{run}/files/{*name}", get(files::file))
         .route("/api/v1/runs/{run}/history", get(handlers::history))
         .route("/api/v1/runs/{run}/bundles", get(handlers::bundles))
         .route("/api/v1/runs/{run}/events", get(live::run))

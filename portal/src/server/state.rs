@@ -11,6 +11,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
+    bundles::Shelf,
     follow::{Follower, Health},
     index::{Index, RunFilter, SourceKey},
 };
@@ -46,6 +47,7 @@ pub struct Shared {
     limiter: Limiter,
     metrics: Metrics,
     listeners: Arc<Semaphore>,
+    shelf: Option<Arc<Shelf>>,
     draining: watch::Sender<bool>,
 }
 
@@ -64,14 +66,20 @@ impl fmt::Debug for AppState {
 }
 
 impl AppState {
-    /// What is needed to serve an index that these followers keep.
+    /// What is needed to serve an index that these followers keep, without bundles.
     pub fn new(index: Index, followers: &[Follower], options: Options) -> Self {
+        Self::with_bundles(index, followers, options, None)
+    }
+
+    /// The same, and to serve the bundles that passed.
+    pub fn with_bundles(index: Index, followers: &[Follower], options: Options, shelf: Option<Arc<Shelf>>) -> Self {
         Self(Arc::new(Shared {
             index,
             followers: followers.iter().map(|follower| (follower.source(), follower.health())).collect(),
             limiter: Limiter::new(options.rate),
             metrics: Metrics::default(),
             listeners: Arc::new(Semaphore::new(options.max_listeners)),
+            shelf,
             options,
             draining: watch::Sender::new(false),
         }))
@@ -82,6 +90,11 @@ impl Shared {
     /// The index.
     pub fn index(&self) -> &Index {
         &self.index
+    }
+
+    /// The bundles that passed; none if the portal takes none.
+    pub fn shelf(&self) -> Option<&Arc<Shelf>> {
+        self.shelf.as_ref()
     }
 
     /// How it serves.

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod bundles;
 mod conflicts;
 mod events;
 mod following;
