@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 #[cfg(feature = "native")]
-use aggregator::EpochVerifyingKey;
+pub use aggregator::EpochVerifyingKey;
 use circuits::convert::from_fr;
 use circuits::digest::policy_digest;
 use circuits::keys::StepVerifyingKey;

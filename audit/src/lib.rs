@@ -42,6 +42,8 @@ pub use capsule::Capsule;
 pub use circuit::EpochCircuit;
 pub use circuits::notes::NOT_PROVED;
 pub use error::{AuditError, Failure, Reason};
+#[cfg(feature = "native")]
+pub use keys::EpochVerifyingKey;
 pub use keys::{Keys, StepKey};
 pub use report::{Check, Checks, Progress, State};
 pub use run::{Facts, RunAudit, Steps};

@@ -6,6 +6,7 @@
 //! | `dumps` | everything, once a day, as files |
 //! | `export` | whole lists as CSV or JSON lines |
 //! | `feed` | what happened, as Atom |
+//! | `files` | what is served from bundles |
 //! | `handlers` | the JSON |
 //! | `live` | what happens, as server-sent events |
 //! | `model` | what the JSON says |
@@ -17,6 +18,7 @@ pub(crate) mod badge;
 pub(crate) mod dumps;
 pub(crate) mod export;
 pub(crate) mod feed;
+pub(crate) mod files;
 pub(crate) mod handlers;
 pub(crate) mod live;
 pub(crate) mod model;

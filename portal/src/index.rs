@@ -4,6 +4,7 @@
 //! any order; an epoch counts once all before it are there and its leaves give its root. What a run's events amount to is
 //! shown as anchored only after the contract's own head said the same ([`Index::confirm`]).
 
+mod arrival;
 mod attested;
 mod error;
 mod fold;
@@ -23,6 +24,7 @@ use sqlx::{
     any::{AnyPoolOptions, install_default_drivers},
 };
 
+pub use arrival::{Arrival, ArrivalState, ReportLine};
 pub use attested::AttestationEntry;
 pub use error::IndexError;
 pub use history::RunEvent;
@@ -36,7 +38,7 @@ use error::During;
 use row::{Fields, int};
 
 /// The schema, one version after the other.
-const SCHEMAS: [&str; 1] = [include_str!("index/schema.sql")];
+const SCHEMAS: [&str; 2] = [include_str!("index/schema.sql"), include_str!("index/schema_2.sql")];
 
 /// Connections of one index: a few readers beside the one that writes.
 const CONNECTIONS: u32 = 8;

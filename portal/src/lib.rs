@@ -5,6 +5,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | `api` | what programs read: JSON, exports, live updates, feeds, badges |
+//! | [`bundles`] | run directories that are here: verified in full, then served |
 //! | [`dump`] | everything, once a day, as files |
 //! | [`follow`] | reads `RunAnchor` contracts into the index: back-fill, live, reorganisations, lost nodes |
 //! | [`hooks`] | signed messages to whoever wants to know of changes |
@@ -17,6 +18,7 @@
 //! thrown away and made again at any time.
 
 mod api;
+pub mod bundles;
 pub mod dump;
 pub mod follow;
 pub mod hooks;

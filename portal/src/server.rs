@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `cache` | validators, so that nothing is sent twice |
 //! | `guard` | what every request passes |
+//! | `island` | what visitors' browsers verify with |
 //! | `limit` | how often one address may ask |
 //! | `metrics` | counters |
 //! | `refusal` | why a request is refused |
@@ -14,16 +15,18 @@ use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use crate::{follow::Follower, hooks::Teller, index::Index};
+use crate::{bundles::Intake, follow::Follower, hooks::Teller, index::Index};
 
 pub(crate) mod cache;
 pub(crate) mod guard;
+pub(crate) mod island;
 mod limit;
 mod metrics;
 pub(crate) mod refusal;
 mod routes;
 pub(crate) mod state;
 
+pub use island::{Island, IslandError};
 pub use limit::Rate;
 pub use refusal::Refusal;
 pub use routes::router;
@@ -32,7 +35,8 @@ pub use state::{AppState, Options};
 /// Time that open connections get after the word to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Follows and serves until `stop` is ready, then finishes what it is answering and returns. The index is closed.
+/// Follows, takes in bundles and serves until `stop` is ready, then finishes what it is answering and returns. The index is
+/// closed. A check that is being made ends with the process, and begins anew with the next one.
 ///
 /// # Errors
 /// If the listener fails. Nodes that fail end nothing: they are asked again.
@@ -40,11 +44,13 @@ pub async fn serve(
     index: Index,
     followers: Vec<Follower>,
     tellers: Vec<Teller>,
+    intake: Option<Intake>,
     options: Options,
     listener: TcpListener,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let state = AppState::new(index.clone(), &followers, options);
+    let shelf = intake.as_ref().map(Intake::shelf);
+    let state = AppState::with_bundles(index.clone(), &followers, options, shelf);
     let stopping = watch::Sender::new(false);
     let mut tasks = JoinSet::new();
     for follower in followers {
@@ -65,6 +71,10 @@ pub async fn serve(
         tasks.spawn(async move {
             dumps.run(&index, async { drop(stopping.wait_for(|stop| *stop).await) }).await;
         });
+    }
+    if let Some(intake) = intake {
+        let mut stopping = stopping.subscribe();
+        tasks.spawn(intake.run(async move { drop(stopping.wait_for(|stop| *stop).await) }));
     }
     let app = router(state.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let mut asked = stopping.subscribe();

@@ -1,23 +1,27 @@
 //! `cairn portal`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use chain::Client;
 use clap::{Args, Subcommand};
 use ledger::{Address, IdError};
+use portal::bundles::{self, Intake, Limits};
 use portal::dump::Dumps;
 use portal::follow::{self, Contracts, Follower};
 use portal::hooks::{self, Hook, Teller};
 use portal::index::Index;
-use portal::server::{self, Rate};
+use portal::server::{self, Island, Rate};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
 
 use crate::cmd::{Global, block_on, stop_signal};
+use crate::keys::Keyring;
 use crate::output::Output;
 use crate::rpc;
 
@@ -25,7 +29,7 @@ use crate::rpc;
 #[derive(Subcommand)]
 pub enum Portal {
     /// Follow contracts and serve the portal.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Print the OpenAPI description of the portal.
     Openapi,
 }
@@ -49,6 +53,19 @@ pub struct Serve {
     /// An Attestations contract to follow as well; which RunAnchor it is for is its own word. May be repeated.
     #[arg(long, value_name = "CONTRACT")]
     attestations: Vec<Address>,
+    /// A folder of run directories (`run-0x…`), as `cairn fetch --out` and `cairn train` make them. Bundles of indexed runs are
+    /// verified in full, one after the other, and served once they passed. Nothing in the folder is changed.
+    #[arg(long, value_name = "DIR")]
+    bundles: Option<PathBuf>,
+    /// Seconds between two looks into the folder of bundles.
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = rpc::seconds)]
+    look: Duration,
+    /// Largest bundle that is verified, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 100_000_000_000)]
+    max_bundle: u64,
+    /// Largest circuits that keys are made for to verify bundles, log2 of their rows: anyone may register a run.
+    #[arg(long, value_name = "K", default_value_t = 22, value_parser = clap::value_parser!(u32).range(10..=26))]
+    max_k: u32,
     /// Requests a second that one address may make in the long run; 200 at once after a pause.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: u32,
@@ -61,6 +78,9 @@ pub struct Serve {
     /// Folder that a dump of the index is written to each day and served from.
     #[arg(long, value_name = "DIR")]
     dumps: Option<PathBuf>,
+    /// Folder of what browsers verify with, as `cargo xtask island` makes it; if not given, `island` in the home.
+    #[arg(long, value_name = "DIR", env = "CAIRN_ISLAND")]
+    island: Option<PathBuf>,
     /// Log lines as JSON, for programs that collect them.
     #[arg(long)]
     log_json: bool,
@@ -107,9 +127,9 @@ struct Listening {
 
 impl Portal {
     /// Runs the command.
-    pub fn run(self, _: &Global, out: &Output) -> anyhow::Result<()> {
+    pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
         match self {
-            Self::Serve(serve) => serve.run(out),
+            Self::Serve(serve) => serve.run(global, out),
             Self::Openapi => {
                 println!("{}", portal::description()?);
                 Ok(())
@@ -119,7 +139,20 @@ impl Portal {
 }
 
 impl Serve {
-    fn run(self, out: &Output) -> anyhow::Result<()> {
+    /// What browsers verify with. A folder that was named has to be there; pages say so if the usual one is not.
+    fn island(&self, home: &Path) -> anyhow::Result<Option<Island>> {
+        if let Some(dir) = &self.island {
+            return Ok(Some(Island::read(dir).context("--island")?));
+        }
+        let dir = home.join("island");
+        let read = Island::read(&dir);
+        if let Err(error) = &read {
+            tracing::warn!(%error, "pages cannot verify in the browser: no {}; --island names the folder", dir.display());
+        }
+        Ok(read.ok())
+    }
+
+    fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
         let level = if out.progress() || self.log_json { LevelFilter::INFO } else { LevelFilter::WARN };
         let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level);
         if self.log_json {
@@ -127,6 +160,7 @@ impl Serve {
         } else {
             log.with_ansi(false).init()
         }
+        let island = self.island(&global.home)?;
         block_on(async move {
             // The address of the database may hold a password and is not repeated.
             let index = Index::open(&self.database).await.context("--database")?;
@@ -146,6 +180,7 @@ impl Serve {
             for hook in self.webhooks.iter().map(|file| Hook::read(file)).collect::<Result<Vec<_>, _>>()?.concat() {
                 tellers.push(Teller::new(index.clone(), hook, hooks::Options::default())?);
             }
+            let intake = self.intake(global, &index)?;
             let listener =
                 TcpListener::bind(self.listen).await.with_context(|| format!("listen at {}", self.listen))?;
             let listen = format!("http://{}", listener.local_addr()?);
@@ -155,8 +190,8 @@ impl Serve {
             let rate = Rate { per_second: f64::from(self.rate), ..Rate::default() };
             let dumps = self.dumps.map(Dumps::new);
             let options =
-                server::Options { rate, behind_proxy: self.behind_proxy, dumps, ..server::Options::default() };
-            server::serve(index, followers, tellers, options, listener, stop).await.context("portal")?;
+                server::Options { rate, behind_proxy: self.behind_proxy, dumps, island, ..server::Options::default() };
+            server::serve(index, followers, tellers, intake, options, listener, stop).await.context("portal")?;
             out.note("stopped");
             Ok(())
         })
@@ -172,6 +207,18 @@ async fn attestations_of(client: &Client, anchor: Address, unplaced: &mut Vec<Ad
         }
     }
     None
+}
+
+impl Serve {
+    /// What takes in bundles, if a folder is given.
+    fn intake(&self, global: &Global, index: &Index) -> anyhow::Result<Option<Intake>> {
+        let Some(folder) = &self.bundles else { return Ok(None) };
+        let folder = folder.canonicalize().with_context(|| format!("--bundles {}", folder.display()))?;
+        let limits = Limits { max_bytes: self.max_bundle, ..Limits::default() };
+        let options = bundles::Options { limits, interval: self.look, ..bundles::Options::new(folder) };
+        let keys = Keyring::new(global, self.max_k)?;
+        Ok(Some(Intake::new(index.clone(), Arc::new(keys), options)))
+    }
 }
 
 #[cfg(test)]

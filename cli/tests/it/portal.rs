@@ -11,26 +11,29 @@ use crate::service::client::{Answer, Caller};
 use crate::support::{Scratch, cairn, process_in};
 
 /// A running portal. It is killed when it is dropped.
-struct Portal {
+pub struct Portal {
     child: Child,
     caller: Caller,
+    /// Where it listens.
+    pub url: String,
 }
 
 impl Portal {
-    fn start(scratch: &Scratch, chain: &str) -> Self {
+    pub fn start(scratch: &Scratch, chain: &str, more: &[&str]) -> Self {
         let database = format!("sqlite:{}", scratch.path("portal.db"));
         let args = ["portal", "serve", "--listen", "127.0.0.1:0", "--database", &database, "--chain", chain];
-        let mut command = process_in(&scratch.home(), &args);
+        let mut command = process_in(&scratch.home(), &[&args, more].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("cairn starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("the portal says where it listens");
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-        let address = said["listen"].as_str().and_then(|url| url.strip_prefix("http://")).expect("an address");
-        Self { child, caller: Caller::anonymous(address) }
+        let url = said["listen"].as_str().expect("an address").to_owned();
+        let caller = Caller::anonymous(url.strip_prefix("http://").expect("an address"));
+        Self { child, caller, url }
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Answer {
         self.caller.get(path)
     }
 
@@ -54,7 +57,7 @@ impl Drop for Portal {
 async fn an_anchored_run_is_shown_as_the_contract_has_it() {
     let (scratch, demo) = (Scratch::new(), Demo::new().await);
     let chain = format!("{},{}", demo.anvil.url, demo.contract);
-    let portal = Portal::start(&scratch, &chain);
+    let portal = Portal::start(&scratch, &chain, &[]);
     assert_eq!(portal.get("/health").ok()["status"], "ok");
     let path = format!("/api/v1/runs/{}", demo.id);
     assert_eq!(portal.get(&path).refused(404), "no_run");
@@ -77,7 +80,7 @@ async fn an_anchored_run_is_shown_as_the_contract_has_it() {
     assert_eq!(portal.terminate(), Some(0));
 
     // What was indexed is there before the node is asked again.
-    let portal = Portal::start(&scratch, &chain);
+    let portal = Portal::start(&scratch, &chain, &[]);
     assert_eq!(portal.get(&path).ok()["root"], shown["root"]);
 }
 

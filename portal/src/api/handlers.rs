@@ -143,7 +143,7 @@ pub(crate) async fn history(
     Ok(Json(HistoryView { events: events.iter().map(Into::into).collect() }))
 }
 
-/// Bundles of a run: announced on chain, and checked here.
+/// Bundles of a run: announced on chain, checked, and here.
 #[utoipa::path(get, path = "/api/v1/runs/{run}/bundles",
     params(("run" = String, Path), ("contract" = Option<String>, Query)),
     responses((status = 200, body = BundlesView), (status = 400, description = "malformed"),
@@ -157,9 +157,11 @@ pub(crate) async fn bundles(
     let entry = resolve(state.index(), &run, &pairs).await?;
     let announced = state.index().bundles(entry.key, MAX_LINES).await?;
     let checked = state.index().verifications(entry.key, MAX_LINES).await?;
+    let arrived = state.index().arrivals(entry.key, MAX_LINES).await?;
     Ok(Json(BundlesView {
         announced: announced.iter().map(Into::into).collect(),
         checked: checked.iter().map(Into::into).collect(),
+        arrived: arrived.iter().map(Into::into).collect(),
     }))
 }
 

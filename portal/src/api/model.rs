@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 
 use crate::{
     index::{
-        AttestationEntry, BundleEntry, EpochEntry, Facets, RunEntry, RunEvent, SourceEntry, Standing, StepEntry,
-        Verification, VerifierEntry,
+        Arrival, AttestationEntry, BundleEntry, EpochEntry, Facets, ReportLine, RunEntry, RunEvent, SourceEntry,
+        Standing, StepEntry, Verification, VerifierEntry,
     },
     time::{now, rfc3339},
 };
@@ -407,6 +407,57 @@ impl From<&Verification> for VerificationView {
     }
 }
 
+/// A line of a report.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LineView {
+    check: String,
+    /// `passed`, `failed` or `not_covered`.
+    state: String,
+    detail: String,
+    ms: u64,
+}
+
+impl From<&ReportLine> for LineView {
+    fn from(line: &ReportLine) -> Self {
+        let ReportLine { check, state, detail, ms } = line.clone();
+        Self { check, state, detail, ms }
+    }
+}
+
+/// A bundle that came to this portal, or to one that shares its index.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ArrivalView {
+    name: String,
+    #[schema(value_type = Option<String>)]
+    manifest_digest: Option<Digest>,
+    /// `queued`, `checking`, `waiting`, `unable`, `refused`, `damaged`, `failed` or `passed`.
+    state: &'static str,
+    /// Why it stands there.
+    detail: Option<String>,
+    /// Step proofs that were verified.
+    steps_verified: u64,
+    /// Step proofs that there are, once they are counted.
+    steps: u64,
+    /// Checks that were made, in order.
+    checks: Vec<LineView>,
+    changed_at: String,
+}
+
+impl From<&Arrival> for ArrivalView {
+    fn from(arrival: &Arrival) -> Self {
+        Self {
+            name: arrival.name.clone(),
+            manifest_digest: arrival.manifest,
+            state: arrival.state.code(),
+            detail: arrival.detail.clone(),
+            steps_verified: arrival.done,
+            steps: arrival.total,
+            checks: arrival.report.iter().map(Into::into).collect(),
+            changed_at: rfc3339(arrival.changed_at),
+        }
+    }
+}
+
 /// Bundles of a run.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BundlesView {
@@ -414,6 +465,8 @@ pub(crate) struct BundlesView {
     pub(crate) announced: Vec<BundleView>,
     /// Checked here, the last checked first.
     pub(crate) checked: Vec<VerificationView>,
+    /// Here, and how far their checks are; the last changed first.
+    pub(crate) arrived: Vec<ArrivalView>,
 }
 
 /// Something that happened to a run on chain.

@@ -6,7 +6,7 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-use super::{badge, dumps, export, feed, handlers, live, torrents};
+use super::{badge, dumps, export, feed, files, handlers, live, torrents};
 use crate::server::Refusal;
 
 /// The description of the addresses for programs.
@@ -37,6 +37,8 @@ use crate::server::Refusal;
         export::run,
         feed::runs,
         feed::run,
+        files::evidence,
+        files::file,
         live::run,
         torrents::runs,
         torrents::run,

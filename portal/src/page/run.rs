@@ -17,7 +17,8 @@ use crate::{
         torrents::magnet,
     },
     index::{
-        AttestationEntry, BundleEntry, EpochEntry, RunEntry, RunEvent, RunFilter, RunSort, Standing, Verification,
+        Arrival, ArrivalState, AttestationEntry, BundleEntry, EpochEntry, RunEntry, RunEvent, RunFilter, RunSort,
+        Standing, Verification,
     },
     server::AppState,
     time::now,
@@ -37,6 +38,7 @@ struct Shown {
     attestations: Vec<AttestationEntry>,
     /// Runs that started from its end, as far as they are named on the page.
     children: Vec<RunEntry>,
+    arrived: Vec<Arrival>,
     events: Vec<RunEvent>,
 }
 
@@ -56,10 +58,12 @@ pub(crate) async fn page(
     let attestations = state.index().attestations(run.key, MAX_LINES).await?;
     let descent = RunFilter { parent: Some(run.run), chain: Some(run.chain), ..RunFilter::default() };
     let children = state.index().list(&descent, RunSort::Oldest, None, MAX_LINES).await?.runs;
+    let arrived = state.index().arrivals(run.key, MAX_LINES).await?;
     let events = state.index().run_events(run.key, MAX_LINES).await?;
     let feed = below(&run, "feed.atom");
     let title = format!("Run {}", short(run.run));
-    let shown = Shown { run, epochs, next, first: after == 0, bundles, checked, attestations, children, events };
+    let shown =
+        Shown { run, epochs, next, first: after == 0, bundles, checked, arrived, attestations, children, events };
     Ok(layout(&title, Place::Runs, Some(feed), content(&shown)))
 }
 
@@ -242,9 +246,43 @@ fn bundles(shown: &Shown) -> AnyView {
             <p>"Records and proofs travel as torrents. An announcement is the announcer's word; what counts is that the files give the anchored root."</p>
             <h3>"Announced on chain"</h3>{announced}
             <h3>"Checked here"</h3>{checked}
+            {arrived(shown)}
         </section>
     }
     .into_any()
+}
+
+/// Bundles in the portal's folder, and the files of the one that passed.
+fn arrived(shown: &Shown) -> Option<AnyView> {
+    if shown.arrived.is_empty() {
+        return None;
+    }
+    let row = |arrival: &Arrival| {
+        let mut words = arrival.state.words().to_owned();
+        if arrival.state == ArrivalState::Checking && arrival.total > 0 {
+            words.push_str(&format!(": {} of {} step proofs", arrival.done, arrival.total));
+        }
+        let detail = arrival.detail.clone().or_else(|| Some(format!("{} checks made", arrival.report.len())));
+        vec![
+            arrival.manifest.map_or_else(|| text("not read"), hash),
+            text(words),
+            text(detail.unwrap_or_default()),
+            moment(arrival.changed_at),
+        ]
+    };
+    let rows = shown.arrived.iter().map(row).collect();
+    let passed = shown.arrived.iter().any(|arrival| arrival.state == ArrivalState::Passed);
+    let file = |name: &'static str| link(api_below(&shown.run, &format!("/files/{name}")), name);
+    let files = passed.then(|| {
+        view! {
+            <p>
+                "Download: " {file("run.json")} ", " {file("steps.jsonl")} ", " {file("checkpoint")} ", " {file("run_manifest.json")}
+                ", which lists all other files; those of a step are on its page."
+            </p>
+        }
+    });
+    let head = ["Manifest", "Check", "Why", "Since"];
+    Some(view! { <h3>"Here"</h3>{table("Table of bundles here", &head, rows)}{files} }.into_any())
 }
 
 /// The commands that repeat every check.

@@ -64,6 +64,36 @@ pub enum Refusal {
         /// The step asked for.
         got: u64,
     },
+    /// No bundle of the run that passed its checks is here.
+    #[error("no bundle of run {run} that passed every check is here")]
+    NoBundle {
+        /// The run.
+        run: RunId,
+    },
+    /// The bundle that is here ends before the step.
+    #[error("the bundle of run {run} that is here has {expected} steps, not step {got}")]
+    StepNotHere {
+        /// The run.
+        run: RunId,
+        /// Steps that are here.
+        expected: u64,
+        /// The step asked for.
+        got: u64,
+    },
+    /// The bundle has no such file.
+    #[error("the bundle of run {run} has no file {got:?}")]
+    NoFile {
+        /// The run.
+        run: RunId,
+        /// The name asked for.
+        got: String,
+    },
+    /// The file is not what it was when it was checked.
+    #[error("file {got:?} is not what it was when it was checked")]
+    FileChanged {
+        /// The file.
+        got: String,
+    },
     /// One address asks too often.
     #[error("too many requests from your address; try again in {retry_after_s} s")]
     TooMany {
@@ -110,6 +140,10 @@ impl Refusal {
             Self::SeveralRuns { .. } => (StatusCode::CONFLICT, "several_runs"),
             Self::NoEpoch { .. } => (StatusCode::NOT_FOUND, "no_epoch"),
             Self::NoStep { .. } => (StatusCode::NOT_FOUND, "no_step"),
+            Self::NoBundle { .. } => (StatusCode::NOT_FOUND, "no_bundle"),
+            Self::StepNotHere { .. } => (StatusCode::NOT_FOUND, "step_not_here"),
+            Self::NoFile { .. } => (StatusCode::NOT_FOUND, "no_file"),
+            Self::FileChanged { .. } => (StatusCode::SERVICE_UNAVAILABLE, "file_changed"),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many"),
             Self::TooManyListeners { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too_many_listeners"),
             Self::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),

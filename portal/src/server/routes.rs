@@ -12,11 +12,12 @@ use tower_http::compression::CompressionLayer;
 use super::{
     cache::validate,
     guard::{limit, observe, protect, readable},
+    island,
     refusal::Refusal,
     state::AppState,
 };
 use crate::{
-    api::{badge, dumps, export, feed, handlers, live, openapi, torrents},
+    api::{badge, dumps, export, feed, files, handlers, live, openapi, torrents},
     page,
 };
 
@@ -37,12 +38,17 @@ pub fn router(state: AppState) -> Router {
         .route("/runs/{run}/torrents.rss", get(torrents::run))
         .route("/dumps", get(dumps::days))
         .route("/dumps/{day}/{file}", get(dumps::file))
+        .route("/verify", get(page::verify::page))
         .route("/style.css", get(page::style))
+        .route("/icon.svg", get(page::icon))
+        .route("/assets/island/{version}/{file}", get(island::file))
         .route("/api/v1/runs", get(handlers::runs))
         .route("/api/v1/runs/{run}", get(handlers::run))
         .route("/api/v1/runs/{run}/epochs", get(handlers::epochs))
         .route("/api/v1/runs/{run}/steps", get(handlers::steps))
         .route("/api/v1/runs/{run}/steps/{step}", get(handlers::step))
+        .route("/api/v1/runs/{run}/steps/{step}/evidence", get(files::evidence))
+        .route("/api/v1/runs/{run}/files/{*name}", get(files::file))
         .route("/api/v1/runs/{run}/history", get(handlers::history))
         .route("/api/v1/runs/{run}/bundles", get(handlers::bundles))
         .route("/api/v1/runs/{run}/attestations", get(handlers::attestations))

@@ -5,11 +5,13 @@ use std::{fmt, ops::Deref, sync::Arc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{
+    island::Island,
     limit::{Limiter, Rate},
     metrics::{Gauges, Metrics},
     refusal::Refusal,
 };
 use crate::{
+    bundles::Shelf,
     dump::Dumps,
     follow::{Follower, Health},
     index::{Index, RunFilter, SourceKey},
@@ -24,13 +26,15 @@ pub struct Options {
     pub behind_proxy: bool,
     /// Connections that may listen to live updates.
     pub max_listeners: usize,
+    /// What visitors' browsers verify with.
+    pub island: Option<Island>,
     /// Where a dump is written each day, if any is.
     pub dumps: Option<Dumps>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rate: Rate::default(), behind_proxy: false, max_listeners: 256, dumps: None }
+        Self { rate: Rate::default(), behind_proxy: false, max_listeners: 256, dumps: None, island: None }
     }
 }
 
@@ -46,6 +50,7 @@ pub struct Shared {
     limiter: Limiter,
     metrics: Metrics,
     listeners: Arc<Semaphore>,
+    shelf: Option<Arc<Shelf>>,
     draining: watch::Sender<bool>,
 }
 
@@ -64,8 +69,13 @@ impl fmt::Debug for AppState {
 }
 
 impl AppState {
-    /// What is needed to serve an index that these followers keep.
+    /// What is needed to serve an index that these followers keep, without bundles.
     pub fn new(index: Index, followers: &[Follower], options: Options) -> Self {
+        Self::with_bundles(index, followers, options, None)
+    }
+
+    /// The same, and to serve the bundles that passed.
+    pub fn with_bundles(index: Index, followers: &[Follower], options: Options, shelf: Option<Arc<Shelf>>) -> Self {
         Self(Arc::new(Shared {
             limiter: Limiter::new(options.rate),
             listeners: Arc::new(Semaphore::new(options.max_listeners)),
@@ -73,6 +83,7 @@ impl AppState {
             followers: followers.iter().map(|follower| (follower.source(), follower.health())).collect(),
             options,
             metrics: Metrics::default(),
+            shelf,
             draining: watch::Sender::new(false),
         }))
     }
@@ -82,6 +93,11 @@ impl Shared {
     /// The index.
     pub fn index(&self) -> &Index {
         &self.index
+    }
+
+    /// The bundles that passed; none if the portal takes none.
+    pub fn shelf(&self) -> Option<&Arc<Shelf>> {
+        self.shelf.as_ref()
     }
 
     /// How it serves.

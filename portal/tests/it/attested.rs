@@ -64,7 +64,8 @@ async fn an_auditors_word_is_shown_until_it_is_taken_back_and_again_if_that_is_u
         let shown = get(&app(index), &address).await.json()["attestations"][0].clone();
         assert_eq!(shown["attestation"], said.id(world.writer.client().chain(), contract).to_string());
         assert_eq!((&shown["stands"], &shown["steps"], &shown["revoked"]), (&json!(true), &json!(4), &json!(null)));
-        let found = get(&app(index), &format!("/api/v1/runs?q={}", shown["attestation"].as_str().unwrap())).await.json();
+        let found =
+            get(&app(index), &format!("/api/v1/runs?q={}", shown["attestation"].as_str().unwrap())).await.json();
         assert_eq!(found["runs"][0]["run"], log.run.to_string());
 
         let snapshot = world.anvil.request("evm_snapshot", json!([])).await;

@@ -4,11 +4,13 @@
 mod support;
 
 mod attested;
+mod bundles;
 mod conflicts;
 mod dumps;
 mod events;
 mod following;
 mod hooks;
+mod islands;
 mod pages;
 mod position;
 mod rollback;

@@ -1,5 +1,6 @@
 //! Databases, histories, and a node.
 
+pub mod bundle;
 pub mod database;
 pub mod history;
 

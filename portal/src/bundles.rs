@@ -1,0 +1,50 @@
+//! Bundles: run directories that are here, verified in full before anything is said of them, and what is served from them.
+//!
+//! A folder holds the directories of runs (`run-0x…`, as `cairn train` and `cairn fetch` make them). The folder is the queue:
+//! it is looked through again and again, and each bundle of an indexed run is checked once, one after the other. What is
+//! interrupted begins anew with the next start. Nothing in the folder is changed by that.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | `check` | all checks of one bundle, and what they say |
+//! | `disk` | files that are read until the portal stops |
+//! | `queue` | which bundle is checked when |
+//! | `shelf` | bundles that passed: evidence and files of them |
+//! | `survey` | what a directory holds, before any file of it is read |
+
+mod check;
+mod disk;
+mod queue;
+pub(crate) mod shelf;
+mod survey;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use audit::Keys;
+
+pub use queue::Intake;
+pub use shelf::Shelf;
+pub use survey::{Limits, SurveyError};
+
+/// Where keys come from. They are made on another thread than the portal's.
+pub type SharedKeys = Arc<dyn Keys + Send + Sync>;
+
+/// How bundles are taken in.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folder.
+    pub folder: PathBuf,
+    /// What a bundle may be.
+    pub limits: Limits,
+    /// Pause between two looks into the folder.
+    pub interval: Duration,
+    /// Time after which a check that could not be made is tried again.
+    pub again: Duration,
+}
+
+impl Options {
+    /// The bundles of a folder.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, limits: Limits::default(), interval: Duration::from_secs(15), again: Duration::from_secs(600) }
+    }
+}
