@@ -28,7 +28,6 @@
 //! | `convert` | `ledger`'s words ↔ alloy's |
 
 mod anchored;
-#[cfg_attr(not(feature = "rpc"), expect(dead_code, reason = "what only a node is asked for"))]
 mod artifacts;
 #[cfg(feature = "rpc")]
 mod attestations;

@@ -8,6 +8,7 @@
 //   </section>
 // `data-island` is one of step, capsule (input `capsule`, optional `block_hash`) and weights (inputs `weights`, `opening`,
 // and either `data-evidence` and `data-run` or input `capsule`). What a node is asked goes to the input `rpc` only.
+// `data-island-drop` is a zone around a file input; `data-island-ready` an element that says when no network is needed.
 
 let worker;
 let last = 0;
@@ -138,9 +139,39 @@ export function mount(section) {
       button.disabled = false;
     }
   });
-  for (const input of form.querySelectorAll("input[type=file]")) {
-    input.addEventListener("dragover", (event) => event.preventDefault());
+  for (const zone of form.querySelectorAll("[data-island-drop]")) droppable(zone);
+}
+
+/** Gives the file input of a zone what is dropped anywhere in the zone. */
+function droppable(zone) {
+  const input = zone.querySelector("input[type=file]");
+  const over = (event) => {
+    event.preventDefault();
+    zone.dataset.over = "";
+  };
+  zone.addEventListener("dragenter", over);
+  zone.addEventListener("dragover", over);
+  zone.addEventListener("dragleave", () => delete zone.dataset.over);
+  zone.addEventListener("drop", (event) => {
+    event.preventDefault();
+    delete zone.dataset.over;
+    if (!event.dataTransfer.files.length) return;
+    input.files = event.dataTransfer.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+}
+
+/** Loads everything at once where a page says that it then needs no network, and says when that is so. */
+async function ready(element) {
+  try {
+    const { wasm } = await load();
+    element.textContent = `Ready without a network: cairn ${wasm.version}, ${element.dataset.islandReady}, loaded in ${wasm.ms.toFixed(0)} ms.`;
+    element.dataset.state = "ready";
+  } catch (error) {
+    element.textContent = `What verifies did not load: ${error.message}`;
+    element.dataset.state = "unknown";
   }
 }
 
 for (const section of document.querySelectorAll("[data-island]")) mount(section);
+for (const element of document.querySelectorAll("[data-island-ready]")) ready(element);

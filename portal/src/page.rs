@@ -13,6 +13,7 @@
 //! | `runs` | search and list |
 //! | `step` | one step and its path to the root |
 //! | `strip` | coverage and growth, drawn |
+//! | `verify` | checks in the visitor's browser |
 
 use axum::{
     http::{HeaderValue, header},
@@ -33,20 +34,32 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod step;
 mod strip;
+pub(crate) mod verify;
 
 /// The style of all pages.
 const STYLE: &str = include_str!("../assets/style.css");
+/// What stands beside the title in lists of pages: a cairn.
+const ICON: &str = include_str!("../assets/icon.svg");
 
-/// Version of the style, part of its address: the digest of its text, so that browsers never show an old one.
-fn style_address() -> String {
-    format!("/style.css?v={}", hex::encode(&ledger::Digest::of(STYLE.as_bytes()).0[..8]))
+/// The address of a text with its digest, so that browsers never show an old one.
+fn versioned(path: &str, text: &str) -> String {
+    format!("{path}?v={}", hex::encode(&ledger::Digest::of(text.as_bytes()).0[..8]))
 }
 
-/// The style. Its address changes with it, so it may be kept for good.
-pub(crate) async fn style() -> Response {
+/// A text whose address changes with it, so it may be kept for good.
+fn kept(kind: &'static str, text: &'static str) -> Response {
     let keep = HeaderValue::from_static("public, max-age=31536000, immutable");
-    let kind = HeaderValue::from_static("text/css; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, keep)], STYLE).into_response()
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind)), (header::CACHE_CONTROL, keep)], text).into_response()
+}
+
+/// The style.
+pub(crate) async fn style() -> Response {
+    kept("text/css; charset=utf-8", STYLE)
+}
+
+/// The icon.
+pub(crate) async fn icon() -> Response {
+    kept("image/svg+xml", ICON)
 }
 
 /// Where a page stands in the navigation.
@@ -56,6 +69,8 @@ pub(crate) enum Place {
     Runs,
     /// Comparing.
     Compare,
+    /// Verifying files in the browser.
+    Verify,
     /// Verifiers and contracts.
     Registry,
     /// How to check.
@@ -74,6 +89,7 @@ pub(crate) fn layout(
     let links = [
         ("/", "Runs", Place::Runs),
         ("/compare", "Compare", Place::Compare),
+        ("/verify", "Verify a file", Place::Verify),
         ("/registry", "Verifiers", Place::Registry),
         ("/check", "How to check us", Place::Check),
     ];
@@ -90,7 +106,8 @@ pub(crate) fn layout(
                 <meta name="viewport" content="width=device-width, initial-scale=1"/>
                 <meta name="color-scheme" content="light dark"/>
                 <title>{format!("{title} · Cairn")}</title>
-                <link rel="stylesheet" href=style_address()/>
+                <link rel="icon" type="image/svg+xml" href=versioned("/icon.svg", ICON)/>
+                <link rel="stylesheet" href=versioned("/style.css", STYLE)/>
                 {feed}
             </head>
             <body>

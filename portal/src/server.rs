@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `cache` | validators, so that nothing is sent twice |
 //! | `guard` | what every request passes |
+//! | `island` | what visitors' browsers verify with |
 //! | `limit` | how often one address may ask |
 //! | `metrics` | counters |
 //! | `refusal` | why a request is refused |
@@ -18,12 +19,14 @@ use crate::{bundles::Intake, follow::Follower, hooks::Teller, index::Index};
 
 pub(crate) mod cache;
 pub(crate) mod guard;
+pub(crate) mod island;
 mod limit;
 mod metrics;
 pub(crate) mod refusal;
 mod routes;
 pub(crate) mod state;
 
+pub use island::{Island, IslandError};
 pub use limit::Rate;
 pub use refusal::Refusal;
 pub use routes::router;

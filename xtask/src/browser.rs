@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use anyhow::{Context, ensure};
 
 /// Where Debian puts it.
-const CHROMIUM: &str = "/usr/bin/chromium";
+pub const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Installs Chromium unless it is there.
 ///

@@ -13,12 +13,17 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::{cargo, tools::Tools};
+use crate::{
+    cargo, island,
+    portal::{Chain, Portal},
+    tools::Tools,
+};
 
-/// Train the digits model, prove, aggregate, anchor on a local node, hand it to a second peer, verify as a stranger would.
+/// Train the digits model, prove, aggregate, anchor on a local node, hand it to a second peer, verify as a stranger would, and
+/// serve the portal until Ctrl-C.
 #[derive(Args)]
 pub struct Demo {
-    /// Exit 0 only if every check held.
+    /// Visit the portal with Chromium instead of leaving it there, and exit 0 only if every check held.
     #[arg(long)]
     check: bool,
     /// Write a summary of figures to this file.
@@ -173,7 +178,8 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
     let tools = Tools::locate()?;
     tools.install()?;
     let repo = tools.repo().to_owned();
-    say("building cairn");
+    say("building cairn, and what browsers verify with");
+    let island = island::run()?;
     let path = build(&tools)?;
     let cache = repo.join(".cache/demo");
     fs::create_dir_all(&cache)?;
@@ -263,7 +269,8 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
     ])?;
     ensure!(compared["contracts"].as_array().is_some_and(|c| c.len() == 4), "four contracts are to be compared");
 
-    let chain = ["--rpc", anvil.rpc.as_str(), "--contract", contract];
+    let place = Chain { rpc: &anvil.rpc, contract };
+    let chain = ["--rpc", place.rpc, "--contract", place.contract];
     let peer = share(&cairn, &auditor, &cache, &run, &chain)?;
 
     say("verifying as a stranger: the fetched copy, the contract's address, the node");
@@ -273,6 +280,18 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
     let whole = verified["steps_verified"] == STEPS && verified["epochs_verified"] == STEPS / EPOCH;
     let shared = peer.fetched["ok"] == true && peer.fetched["chain_root"] == verified["chain_root"];
     let holds = ok && same_root && whole && shared && verified["finalized"] == true;
+
+    say("serving the portal of a third party: the contract's events, and the fetched copy");
+    let bundles = Path::new(fetched).parent().context("the fetched copy is in a folder")?;
+    let portal = Portal::start(&auditor, &cache, place, bundles, &island)?;
+    let seen = if demo.check {
+        say("visiting it with Chromium: search, run, step, every check in the browser");
+        Some(portal.visit(&tools, text(&trained, "run")?, &anvil.rpc, &cache.join("portal.png"))?)
+    } else {
+        None
+    };
+    let in_browser =
+        seen.as_ref().and_then(|seen| seen["lines"].as_array()?.iter().find(|line| line["check"] == "step proof"));
 
     let total = start.elapsed();
     let mut transactions: Vec<Value> = Vec::new();
@@ -314,6 +333,7 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
         "local_root": verified["local_root"],
         "contract": contract,
         "transactions": transactions,
+        "browser_step_verify_ms": in_browser.map(|line| &line["ms"]),
         "total_s": total.as_secs_f64(),
         "not_proved": "gradient honesty, data quality, bias",
         "srs": trained["srs"],
@@ -329,8 +349,10 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
     }
     if demo.check {
         println!("every check held");
+        return Ok(());
     }
-    Ok(())
+    println!("\nthe portal: {}  (your own node there: {}; Ctrl-C ends both)", portal.url, anvil.rpc);
+    portal.wait()
 }
 
 /// The run on its way to a second peer.
@@ -435,6 +457,7 @@ fn report(summary: &Value, verified: &Value) {
         ("step proof, ms", "step_prove_ms"),
         ("epoch proof, ms", "aggregate_ms"),
         ("cells per step", "aggregate_cells_per_step"),
+        ("in Chromium, ms", "browser_step_verify_ms"),
         ("verifier, bytes", "verifier_bytes"),
         ("anchor, gas", "anchor_gas"),
         ("magnet's v1", "infohash_v1"),
@@ -444,7 +467,7 @@ fn report(summary: &Value, verified: &Value) {
         ("total, s", "total_s"),
         ("reference string", "srs"),
     ];
-    for (name, key) in lines {
+    for (name, key) in lines.into_iter().filter(|(_, key)| !summary[*key].is_null()) {
         println!("  {name:18} {}", summary[key].to_string().trim_matches('"'));
     }
     println!("  proved: each state is what Adam makes of the committed state and gradient before it");

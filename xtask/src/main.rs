@@ -16,6 +16,7 @@
 //! | [`island`] | what a browser verifies with |
 //! | [`natspec`] | whether the contracts explain themselves |
 //! | [`demo`] | the main job, end to end |
+//! | [`portal`] | the demo's portal, served and visited |
 //! | [`test`] | all tests |
 //! | [`tidy`] | the rules of the house |
 //! | [`tools`] | where the tools are, and how to run them |
@@ -34,6 +35,7 @@ mod fixtures;
 mod generate;
 mod island;
 mod natspec;
+mod portal;
 mod postgres;
 mod python;
 mod setup;
@@ -53,7 +55,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install the pinned tools (foundry, solc, snarkjs), torrent clients, nats-server and Python packages for tests into the cache folder.
+    /// Install the pinned tools (foundry, solc, snarkjs, playwright, axe), torrent clients, nats-server and Python packages for tests into the cache folder, and Chromium.
     Setup,
     /// Build, test or check the contracts.
     Contracts {

@@ -61,7 +61,7 @@ impl Tools {
         if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
             return Ok(());
         }
-        eprintln!("xtask: installing foundry, solc and snarkjs from npm into {}", self.dir.display());
+        eprintln!("xtask: installing foundry, solc, snarkjs, playwright and axe from npm into {}", self.dir.display());
         fs::create_dir_all(&self.dir).with_context(|| format!("create {}", self.dir.display()))?;
         for name in INPUTS {
             fs::copy(self.repo.join("xtask/tools").join(name), self.dir.join(name))

@@ -1,7 +1,7 @@
 //! `cairn portal`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use portal::dump::Dumps;
 use portal::follow::{self, Contracts, Follower};
 use portal::hooks::{self, Hook, Teller};
 use portal::index::Index;
-use portal::server::{self, Rate};
+use portal::server::{self, Island, Rate};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
@@ -84,6 +84,9 @@ pub struct Serve {
     /// Folder that a dump of the index is written to each day and served from.
     #[arg(long, value_name = "DIR")]
     dumps: Option<PathBuf>,
+    /// Folder of what browsers verify with, as `cargo xtask island` makes it; if not given, `island` in the home.
+    #[arg(long, value_name = "DIR", env = "CAIRN_ISLAND")]
+    island: Option<PathBuf>,
     /// Log lines as JSON, for programs that collect them.
     #[arg(long)]
     log_json: bool,
@@ -142,6 +145,19 @@ impl Portal {
 }
 
 impl Serve {
+    /// What browsers verify with. A folder that was named has to be there; pages say so if the usual one is not.
+    fn island(&self, home: &Path) -> anyhow::Result<Option<Island>> {
+        if let Some(dir) = &self.island {
+            return Ok(Some(Island::read(dir).context("--island")?));
+        }
+        let dir = home.join("island");
+        let read = Island::read(&dir);
+        if let Err(error) = &read {
+            tracing::warn!(%error, "pages cannot verify in the browser: no {}; --island names the folder", dir.display());
+        }
+        Ok(read.ok())
+    }
+
     fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
         let level = if out.progress() || self.log_json { LevelFilter::INFO } else { LevelFilter::WARN };
         let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level);
@@ -150,6 +166,7 @@ impl Serve {
         } else {
             log.with_ansi(false).init()
         }
+        let island = self.island(&global.home)?;
         block_on(async move {
             // The address of the database may hold a password and is not repeated.
             let index = Index::open(&self.database).await.context("--database")?;
@@ -179,7 +196,7 @@ impl Serve {
             let rate = Rate { per_second: f64::from(self.rate), ..Rate::default() };
             let dumps = self.dumps.map(Dumps::new);
             let options =
-                server::Options { rate, behind_proxy: self.behind_proxy, dumps, ..server::Options::default() };
+                server::Options { rate, behind_proxy: self.behind_proxy, dumps, island, ..server::Options::default() };
             server::serve(index, followers, tellers, intake, options, listener, stop).await.context("portal")?;
             out.note("stopped");
             Ok(())

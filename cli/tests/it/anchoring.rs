@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use chain::{Client, DelaySecs, DeployPlan, InitCode, LogSteps, Options, Writer};
+use chain::{Client, DelaySecs, DeployPlan, InitCode, LogSteps, Options, Registration, Writer};
 use ledger::{Address, RunId, Salt, Selector, TreeSize};
 use serde_json::{Value, json};
 
@@ -59,6 +59,7 @@ fn recorded(run: &Path) -> Vec<Value> {
 pub struct Demo {
     pub anvil: Anvil,
     client: Client,
+    registration: Registration,
     pub contract: Address,
     pub id: RunId,
     _parent: tempfile::TempDir,
@@ -82,12 +83,26 @@ impl Demo {
         let verifier = writer.deploy(&InitCode::verifier(code, Salt([0; 32]))).await.expect("verifier").address;
         let selector: Selector = parse(&vectors, "selector");
         writer.add_verifier(registry, selector, LogSteps(2), verifier).await.expect("added");
+        let registration = Registration {
+            salt: parse(&vectors, "salt"),
+            selector,
+            genesis_state: parse(&vectors, "genesis_state"),
+            policy_digest: parse(&vectors, "policy"),
+            parent: None,
+        };
         let client = Client::connect(&anvil.url, Options::default()).await.expect("anvil answers");
         let (parent, run) = unanchored(RUN);
         let plan = parent.path().join("plan.json");
         std::fs::write(&plan, vectors.to_string()).expect("scratch space");
         let plan = plan.to_str().expect("UTF-8").to_owned();
-        Self { anvil, client, contract, id: parse(&vectors, "run"), _parent: parent, run, plan }
+        Self { anvil, client, registration, contract, id: parse(&vectors, "run"), _parent: parent, run, plan }
+    }
+
+    /// Registers another run like this one, which never has an epoch.
+    pub async fn register_another(&self, salt: u8) -> RunId {
+        let registration = Registration { salt: Salt([salt; 32]), ..self.registration };
+        let writer = self.anvil.writer().await;
+        writer.register_run(self.contract, &registration).await.expect("registered").into_inner().0
     }
 
     fn args<'a>(&'a self, rpc: &'a str) -> Vec<&'a str> {

@@ -4,18 +4,17 @@
 // reason, uncovered }] }. Prints one JSON line for each case and exits with 1 at the first that is otherwise than expected.
 
 import { createServer } from "node:http";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
 
+import { launch, pressed, problemsOf } from "../../../xtask/tools/chromium.mjs";
+
 const scenario = JSON.parse(await readFile(process.argv[2], "utf8"));
-const { chromium } = createRequire(join(scenario.modules, "package.json"))("playwright-core");
 
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".html": "text/html; charset=utf-8" };
-// As strict as a portal can be whose visitors choose their node.
-const CSP =
-  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' http: https:; style-src 'self'";
+// As strict as a portal can be whose visitors choose their node: the worker asks it.
+const PAGE_CSP = "default-src 'none'; script-src 'self'; worker-src 'self'; connect-src 'self'; style-src 'self'";
+const WORKER_CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' http: https:";
 
 const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
@@ -41,7 +40,8 @@ const server = createServer(async ({ url }, answer) => {
       : folder === "island" ? await readFile(join(scenario.island, ...rest))
       : await readFile(join(scenario.files, ...rest));
     const type = folder === "case" ? TYPES[".html"] : (TYPES[extname(path)] ?? "application/octet-stream");
-    answer.writeHead(200, { "content-type": type, "content-security-policy": CSP }).end(body);
+    const csp = path.endsWith("/worker.js") ? WORKER_CSP : PAGE_CSP;
+    answer.writeHead(200, { "content-type": type, "content-security-policy": csp }).end(body);
   } catch {
     answer.writeHead(404).end();
   }
@@ -49,57 +49,26 @@ const server = createServer(async ({ url }, answer) => {
 await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
 const site = `http://127.0.0.1:${server.address().port}`;
 
-const profile = await mkdtemp(join(tmpdir(), "cairn-chromium-"));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: scenario.chromium,
-  headless: true,
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-  ],
-});
+const browser = await launch(scenario);
+const context = await browser.newContext();
 
 async function run(index) {
   const { inputs, offline } = scenario.cases[index];
   const tab = await context.newPage();
-  const problems = [];
-  tab.on("pageerror", (error) => problems.push(String(error)));
-  tab.on("console", (message) => message.type() === "error" && problems.push(message.text()));
+  const problems = problemsOf(tab);
   await tab.goto(`${site}/case/${index}`);
-  await tab.waitForSelector("button:enabled");
   for (const [name, { file }] of Object.entries(inputs ?? {})) {
     if (file) await tab.setInputFiles(`input[name=${name}]`, join(scenario.files, file));
   }
-  const section = tab.locator("section");
-  const ended = async () => {
-    await tab.click("button");
-    await tab.waitForFunction(() => !["running", undefined].includes(document.querySelector("section").dataset.state), null, {
-      timeout: 300_000,
-    });
-  };
   if (offline) {
     // The page is there, with its module; then the network is gone.
     await tab.evaluate(() => import("/island/verify.js").then(({ load }) => load()));
     await context.setOffline(true);
   }
-  await ended();
+  const got = await pressed(tab.locator("section"));
   if (offline) await context.setOffline(false);
-  const lines = await tab.locator("[data-island-checks] li").evaluateAll((items) =>
-    items.map((item) => ({
-      state: item.dataset.state,
-      check: item.querySelector(".island-check").textContent,
-      detail: item.querySelector(".island-detail").textContent,
-      ms: item.querySelector(".island-ms").textContent,
-    })),
-  );
-  const verdict = await tab.locator("[data-island-verdict]").textContent();
-  const state = await section.getAttribute("data-state");
   await tab.close();
-  return { state, verdict, lines, problems };
+  return { ...got, problems };
 }
 
 function wrong(expected, { state, lines, problems, verdict }) {
@@ -128,8 +97,7 @@ try {
     if (problem) code = 1;
   }
 } finally {
-  await context.close();
+  await browser.close();
   server.close();
-  await rm(profile, { recursive: true, force: true });
 }
 process.exit(code);

@@ -16,10 +16,34 @@ use crate::capsule::{Forgery, Made};
 use crate::openings::{nudge, open};
 use crate::support::Scratch;
 
-fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     let repo = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let cache = std::env::var_os("CAIRN_CACHE").map_or_else(|| repo.join(".cache"), PathBuf::from);
     std::fs::canonicalize(cache).expect("run `cargo xtask setup` first")
+}
+
+/// What `cargo xtask island` made.
+pub fn island() -> PathBuf {
+    let island = cache().join("island");
+    assert!(island.join("island_bg.wasm").is_file(), "run `cargo xtask island` first");
+    island
+}
+
+/// What a script needs to start Chromium: `xtask/tools/chromium.mjs`.
+pub fn chromium() -> Value {
+    let modules =
+        std::env::var_os("CAIRN_NODE_MODULES").map_or_else(|| cache().join("tools/node_modules"), PathBuf::from);
+    json!({ "modules": modules.parent().expect("a folder"), "chromium": "/usr/bin/chromium" })
+}
+
+/// Runs a script of this folder on its scenario; returns the JSON lines that it printed, and whether it exited with 0.
+pub fn run_script(name: &str, scenario: &Path) -> (Vec<Value>, bool) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it").join(name);
+    let output = Command::new("node").arg(script).arg(scenario).output().expect("Node.js is installed");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let said = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    (said, output.status.success())
 }
 
 /// A folder that the browser gets files of, and what is tried with them.
@@ -53,28 +77,17 @@ impl Site {
 
     /// Runs Chromium; returns what it said of each case.
     fn visit(self) -> Vec<Value> {
-        let modules =
-            std::env::var_os("CAIRN_NODE_MODULES").map_or_else(|| cache().join("tools/node_modules"), PathBuf::from);
-        let island = cache().join("island");
-        assert!(island.join("island_bg.wasm").is_file(), "run `cargo xtask island` first");
-        let scenario = json!({
-            "modules": modules.parent().expect("a folder"),
-            "island": island,
-            "files": self.files.path(),
-            "chromium": "/usr/bin/chromium",
-            "cases": self.cases,
-        });
+        let mut scenario = chromium();
+        scenario["island"] = json!(island());
+        scenario["files"] = json!(self.files.path());
+        scenario["cases"] = json!(self.cases);
         self.put("scenario.json", scenario.to_string().as_bytes());
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/browser.mjs");
-        let output = Command::new("node").arg(script).arg(self.files.path().join("scenario.json")).output();
-        let output = output.expect("Node.js is installed");
-        let said = String::from_utf8_lossy(&output.stdout);
-        let said: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let (said, succeeded) = run_script("browser.mjs", &self.files.path().join("scenario.json"));
         for case in &said {
             println!("{}: {}", case["case"], case["verdict"]);
         }
         let wrong: Vec<&Value> = said.iter().filter(|case| !case["problem"].is_null()).collect();
-        assert!(wrong.is_empty() && output.status.success(), "{wrong:#?}\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(wrong.is_empty() && succeeded, "{wrong:#?}");
         said
     }
 }

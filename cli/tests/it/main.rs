@@ -28,4 +28,5 @@ mod rpc;
 mod service;
 mod support;
 mod tampering;
+mod visitor;
 mod wrap;

@@ -13,14 +13,16 @@ use crate::service::client::{Answer, Caller};
 use crate::support::{Scratch, cairn, process_in};
 
 /// A running portal. It is killed when it is dropped.
-struct Portal {
+pub struct Portal {
     child: Child,
     caller: Caller,
+    /// Where it listens.
+    pub url: String,
 }
 
 impl Portal {
-    fn start(scratch: &Scratch, chain: &str) -> Self {
-        Self::start_in(&scratch.home(), scratch, &["--chain", chain])
+    pub fn start(scratch: &Scratch, chain: &str, more: &[&str]) -> Self {
+        Self::start_in(&scratch.home(), scratch, &[&["--chain", chain], more].concat())
     }
 
     fn start_in(home: &Path, scratch: &Scratch, more: &[&str]) -> Self {
@@ -32,11 +34,12 @@ impl Portal {
         let stdout = child.stdout.take().expect("a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("the portal says where it listens");
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-        let address = said["listen"].as_str().and_then(|url| url.strip_prefix("http://")).expect("an address");
-        Self { child, caller: Caller::anonymous(address) }
+        let url = said["listen"].as_str().expect("an address").to_owned();
+        let caller = Caller::anonymous(url.strip_prefix("http://").expect("an address"));
+        Self { child, caller, url }
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Answer {
         self.caller.get(path)
     }
 
@@ -60,7 +63,7 @@ impl Drop for Portal {
 async fn an_anchored_run_is_shown_as_the_contract_has_it() {
     let (scratch, demo) = (Scratch::new(), Demo::new().await);
     let chain = format!("{},{}", demo.anvil.url, demo.contract);
-    let portal = Portal::start(&scratch, &chain);
+    let portal = Portal::start(&scratch, &chain, &[]);
     assert_eq!(portal.get("/health").ok()["status"], "ok");
     let path = format!("/api/v1/runs/{}", demo.id);
     assert_eq!(portal.get(&path).refused(404), "no_run");
@@ -83,7 +86,7 @@ async fn an_anchored_run_is_shown_as_the_contract_has_it() {
     assert_eq!(portal.terminate(), Some(0));
 
     // What was indexed is there before the node is asked again.
-    let portal = Portal::start(&scratch, &chain);
+    let portal = Portal::start(&scratch, &chain, &[]);
     assert_eq!(portal.get(&path).ok()["root"], shown["root"]);
 }
 

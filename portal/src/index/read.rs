@@ -224,7 +224,7 @@ impl Index {
     /// # Errors
     /// If the database fails.
     pub async fn sources(&self) -> Result<Vec<SourceEntry>, IndexError> {
-        let select = "SELECT id, chain_id, contract, first_block, block_number, block_hash FROM source ORDER BY id";
+        let select = "SELECT * FROM source ORDER BY id";
         let rows = sqlx::query(select).fetch_all(&self.pool).await.during("sources")?;
         rows.iter().map(source).collect()
     }

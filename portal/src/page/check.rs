@@ -40,6 +40,10 @@ fn content() -> AnyView {
         </section>
         <section aria-labelledby="how">
             <h2 id="how">"Repeat it"</h2>
+            <p>
+                "Every step's page has a button that makes all checks in your own browser, against a node that you choose. For a "
+                "capsule or weights from disk there is " <a href="/verify">"a page of its own"</a> " that works with the network off."
+            </p>
             {command("Ask the contract for the head of a run, without us:", "cast call CONTRACT 'head(bytes32)' RUN --rpc-url URL".to_owned())}
             {command("Check a run's files against the chain, every proof of it:", "cairn verify --run runs/run-RUN --all --rpc URL --contract CONTRACT".to_owned())}
             {command("Run this portal yourself, from nothing; it must show the same:", "cairn portal serve --database sqlite:mine.db --chain URL,CONTRACT".to_owned())}

@@ -11,6 +11,7 @@ use super::{
     PageRefusal, Place, layout,
     part::{api_below, below, command, fact, hash, link, short, text, trail},
     record::StepFiles,
+    verify,
 };
 use crate::{
     api::{
@@ -18,7 +19,7 @@ use crate::{
         query::{Pairs, number, only, resolve},
     },
     index::RunEntry,
-    server::AppState,
+    server::{AppState, Island},
 };
 
 /// The page of a step.
@@ -32,7 +33,7 @@ pub(crate) async fn page(
     let evidence = evidence(state.index(), &run, number("step", &step)?).await?;
     let title = format!("Step {step} of run {}", short(run.run));
     let files = StepFiles::of(&state, &run, evidence.step.step).await?;
-    Ok(layout(&title, Place::Runs, None, content(&run, &evidence, files.as_ref())))
+    Ok(layout(&title, Place::Runs, None, content(&run, &evidence, files.as_ref(), state.options().island.as_ref())))
 }
 
 /// A node on the way up: on which side the sibling stands, the sibling, and what both give.
@@ -62,7 +63,7 @@ fn climb(leaf: Digest, index: u64, size: u64, path: &[Digest]) -> Vec<Rung> {
     out
 }
 
-fn content(run: &RunEntry, evidence: &Evidence, files: Option<&StepFiles>) -> AnyView {
+fn content(run: &RunEntry, evidence: &Evidence, files: Option<&StepFiles>, island: Option<&Island>) -> AnyView {
     let Evidence { step, epoch, path } = evidence;
     let at = step.step.0;
     let rungs = climb(step.leaf(), at, run.size.0, path);
@@ -116,6 +117,7 @@ fn content(run: &RunEntry, evidence: &Evidence, files: Option<&StepFiles>) -> An
             <dl class="facts">{fact("Root over", text(format!("{} steps", run.size)))}{fact("Root", hash(run.root))}</dl>
             <p class=class>{verdict}</p>
         </section>
+        {verify::step(run, at, island)}
         {files.map(|files| files.show(run))}
         <section aria-labelledby="commands">
             <h2 id="commands">"Check it yourself"</h2>

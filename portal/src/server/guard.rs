@@ -7,19 +7,23 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue},
+    http::{
+        HeaderMap, HeaderName, HeaderValue,
+        header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+    },
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
 use super::{refusal::Refusal, state::AppState};
 
-/// What a page may load: its own styles and pictures, nothing else. No page has scripts or styles inside.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
-                      frame-ancestors 'none'";
+/// What a page may load and ask: this portal, nothing else. No page has scripts or styles inside.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; worker-src 'self'; \
+                           connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// What any other answer may load if a browser shows it. The worker of the island brings a policy of its own.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-const HEADERS: [(&str, &str); 6] = [
-    ("content-security-policy", POLICY),
+const HEADERS: [(&str, &str); 5] = [
     ("x-content-type-options", "nosniff"),
     ("referrer-policy", "no-referrer"),
     ("cross-origin-opener-policy", "same-origin"),
@@ -45,6 +49,10 @@ pub async fn protect(request: Request, next: Next) -> Response {
     for (name, value) in HEADERS {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
+    let headers = response.headers_mut();
+    let is_page = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let policy = HeaderValue::from_static(if is_page { PAGE_POLICY } else { POLICY });
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(policy);
     response
 }
 

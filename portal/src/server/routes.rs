@@ -12,6 +12,7 @@ use tower_http::compression::CompressionLayer;
 use super::{
     cache::validate,
     guard::{limit, observe, protect, readable},
+    island,
     refusal::Refusal,
     state::AppState,
 };
@@ -37,7 +38,10 @@ pub fn router(state: AppState) -> Router {
         .route("/runs/{run}/torrents.rss", get(torrents::run))
         .route("/dumps", get(dumps::days))
         .route("/dumps/{day}/{file}", get(dumps::file))
+        .route("/verify", get(page::verify::page))
         .route("/style.css", get(page::style))
+        .route("/icon.svg", get(page::icon))
+        .route("/assets/island/{version}/{file}", get(island::file))
         .route("/api/v1/runs", get(handlers::runs))
         .route("/api/v1/runs/{run}", get(handlers::run))
         .route("/api/v1/runs/{run}/epochs", get(handlers::epochs))

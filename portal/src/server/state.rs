@@ -5,6 +5,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{
+    island::Island,
     limit::{Limiter, Rate},
     metrics::{Gauges, Metrics},
     refusal::Refusal,
@@ -25,13 +26,15 @@ pub struct Options {
     pub behind_proxy: bool,
     /// Connections that may listen to live updates.
     pub max_listeners: usize,
+    /// What visitors' browsers verify with.
+    pub island: Option<Island>,
     /// Where a dump is written each day, if any is.
     pub dumps: Option<Dumps>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rate: Rate::default(), behind_proxy: false, max_listeners: 256, dumps: None }
+        Self { rate: Rate::default(), behind_proxy: false, max_listeners: 256, dumps: None, island: None }
     }
 }
 

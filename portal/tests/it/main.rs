@@ -10,6 +10,7 @@ mod dumps;
 mod events;
 mod following;
 mod hooks;
+mod islands;
 mod pages;
 mod position;
 mod rollback;
