@@ -266,7 +266,11 @@ struct Shown {
 
 impl Shown {
     fn text(&self, text: &str) -> String {
-        let text = text.replace(&format!("{}/", self.folder), "").replace(&self.folder, ".");
+        let mut text = text.replace(&format!("{}/", self.folder), "");
+        // In an archive the folder is a word like any other.
+        if self.folder.starts_with('/') {
+            text = text.replace(&self.folder, ".");
+        }
         match text.char_indices().nth(MAX_TEXT) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text,
