@@ -3,7 +3,7 @@
 use alloy::{
     primitives::B256,
     providers::Provider,
-    rpc::types::{Filter, Log},
+    rpc::types::{Filter, Log, TransactionReceipt},
     sol_types::SolEvent,
 };
 use ledger::{
@@ -18,6 +18,9 @@ use crate::{
     error::ChainError,
     runs::{Announcement, field},
 };
+
+/// What is being done when a receipt is asked for.
+const RECEIPT: &str = "receipt";
 
 /// One accepted epoch: all that is needed to rebuild its part of the run's tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,12 +197,21 @@ impl Client {
 
     /// Gas that a mined transaction used.
     pub(crate) async fn gas_of(&self, tx: TxHash) -> Result<u64, ChainError> {
-        let operation = "receipt";
-        let receipt = self
-            .ask(operation, || async { self.provider.get_transaction_receipt(B256::from(tx.0)).await })
-            .await?
-            .ok_or_else(|| ChainError::Answer { operation, reason: format!("no receipt of {tx}") })?;
-        Ok(receipt.gas_used)
+        let none = || ChainError::Answer { operation: RECEIPT, reason: format!("no receipt of {tx}") };
+        Ok(self.receipt(tx).await?.ok_or_else(none)?.gas_used)
+    }
+
+    /// Gas that a transaction used in the block of this hash; none if the node has no receipt of it there.
+    ///
+    /// # Errors
+    /// If the node fails.
+    pub async fn gas_in(&self, tx: TxHash, block: Digest) -> Result<Option<u64>, ChainError> {
+        let receipt = self.receipt(tx).await?;
+        Ok(receipt.filter(|found| found.block_hash == Some(B256::from(block.0))).map(|found| found.gas_used))
+    }
+
+    async fn receipt(&self, tx: TxHash) -> Result<Option<TransactionReceipt>, ChainError> {
+        self.ask(RECEIPT, || async { self.provider.get_transaction_receipt(B256::from(tx.0)).await }).await
     }
 
     /// Logs from a block to the newest.

@@ -12,6 +12,7 @@
 //! | `model` | what the JSON says |
 //! | `openapi` | its description |
 //! | `query` | what a list is asked for |
+//! | `upload` | bundles that strangers send |
 //! | `torrents` | announced bundles, as RSS for torrent clients |
 
 pub(crate) mod badge;
@@ -25,5 +26,6 @@ pub(crate) mod model;
 pub(crate) mod openapi;
 pub(crate) mod query;
 pub(crate) mod torrents;
+pub(crate) mod upload;
 
 pub use openapi::description;

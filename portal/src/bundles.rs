@@ -11,12 +11,14 @@
 //! | `queue` | which bundle is checked when |
 //! | `shelf` | bundles that passed: evidence and files of them |
 //! | `survey` | what a directory holds, before any file of it is read |
+//! | `upload` | bundles that strangers send |
 
 mod check;
 mod disk;
 mod queue;
 pub(crate) mod shelf;
 mod survey;
+mod upload;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -25,6 +27,7 @@ use audit::Keys;
 pub use queue::Intake;
 pub use shelf::Shelf;
 pub use survey::{Limits, SurveyError};
+pub use upload::{UploadError, Uploaded, Uploads};
 
 /// Where keys come from. They are made on another thread than the portal's.
 pub type SharedKeys = Arc<dyn Keys + Send + Sync>;
@@ -38,6 +41,8 @@ pub struct Options {
     pub limits: Limits,
     /// Pause between two looks into the folder.
     pub interval: Duration,
+    /// Largest upload, bytes; none are taken if it is not given.
+    pub max_upload: Option<u64>,
     /// Time after which a check that could not be made is tried again.
     pub again: Duration,
 }
@@ -45,6 +50,12 @@ pub struct Options {
 impl Options {
     /// The bundles of a folder.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, limits: Limits::default(), interval: Duration::from_secs(15), again: Duration::from_secs(600) }
+        Self {
+            folder,
+            limits: Limits::default(),
+            max_upload: None,
+            interval: Duration::from_secs(15),
+            again: Duration::from_secs(600),
+        }
     }
 }

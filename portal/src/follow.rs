@@ -26,6 +26,8 @@ pub struct Options {
     pub n_heads: u32,
     /// Runs at each new block whose heads are asked for again.
     pub n_again: u32,
+    /// Transactions in one round at the newest block whose gas is asked for.
+    pub n_receipts: u32,
     /// Pause when there is nothing new.
     pub poll: Duration,
     /// Pause after the first failure; doubles with each one.
@@ -41,6 +43,7 @@ impl Default for Options {
             overlap: 32,
             n_heads: 32,
             n_again: 4,
+            n_receipts: 32,
             poll: Duration::from_secs(4),
             backoff: Duration::from_millis(500),
             max_backoff: Duration::from_secs(60),
@@ -271,7 +274,17 @@ impl Follower {
                 }
             }
         }
+        self.ask_gas().await?;
         Ok(Round::Level { at, n_events, n_confirmed })
+    }
+
+    /// Asks for the gas of epochs' transactions, once for each.
+    async fn ask_gas(&self) -> Result<(), FollowError> {
+        for open in self.index.open_receipts(self.key, self.options.n_receipts).await? {
+            let gas = self.client.gas_in(open.tx, open.hash).await?;
+            self.index.note_receipt(self.key, &open, gas).await?;
+        }
+        Ok(())
     }
 
     /// Compares a run with the contract's head.

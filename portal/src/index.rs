@@ -11,6 +11,7 @@ mod fold;
 mod history;
 mod list;
 mod read;
+mod record;
 mod row;
 mod told;
 mod verification;
@@ -30,6 +31,7 @@ pub use error::IndexError;
 pub use history::RunEvent;
 pub use list::{Cursor, Facets, RunFilter, RunPage, RunSort, Status, VerifierEntry, WordError};
 pub use read::{BundleEntry, EpochEntry, Hit, RunEntry, SourceEntry, Standing, StepEntry};
+pub use record::{OpenReceipt, StepWord};
 pub use told::RunName;
 pub use verification::Verification;
 pub use write::{Applied, Batch, Confirmation};
@@ -38,7 +40,8 @@ use error::During;
 use row::{Fields, int};
 
 /// The schema, one version after the other.
-const SCHEMAS: [&str; 2] = [include_str!("index/schema.sql"), include_str!("index/schema_2.sql")];
+const SCHEMAS: [&str; 3] =
+    [include_str!("index/schema.sql"), include_str!("index/schema_2.sql"), include_str!("index/schema_3.sql")];
 
 /// Connections of one index: a few readers beside the one that writes.
 const CONNECTIONS: u32 = 8;

@@ -6,6 +6,7 @@
 //! | `compare` | where two runs differ |
 //! | `epoch` | one anchored epoch |
 //! | `part` | what several pages are made of |
+//! | `plot` | what is said of steps, drawn |
 //! | `record` | what the files of a bundle say of a step |
 //! | `registry` | verifiers and contracts |
 //! | `run` | one run |
@@ -26,6 +27,7 @@ pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod epoch;
 mod part;
+mod plot;
 mod record;
 pub(crate) mod registry;
 pub(crate) mod run;

@@ -60,6 +60,10 @@ pub async fn serve(
             follower.run(async { drop(stopping.wait_for(|stop| *stop).await) }).await;
         });
     }
+    if let Some(intake) = intake {
+        let mut stopping = stopping.subscribe();
+        tasks.spawn(intake.run(async move { drop(stopping.wait_for(|stop| *stop).await) }));
+    }
     for teller in tellers {
         let mut stopping = stopping.subscribe();
         tasks.spawn(async move {
@@ -71,10 +75,6 @@ pub async fn serve(
         tasks.spawn(async move {
             dumps.run(&index, async { drop(stopping.wait_for(|stop| *stop).await) }).await;
         });
-    }
-    if let Some(intake) = intake {
-        let mut stopping = stopping.subscribe();
-        tasks.spawn(intake.run(async move { drop(stopping.wait_for(|stop| *stop).await) }));
     }
     let app = router(state.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let mut asked = stopping.subscribe();

@@ -1,6 +1,6 @@
 //! How fast content is hashed: prints gigabytes a second and peak memory as JSON (`cargo xtask bench hash`); asserts nothing.
 //!
-//! With `CAIRN_PORTABLE` set, without the lanes.
+//! Every kernel of this machine is measured, the fastest first.
 
 use std::fs;
 use std::hint::black_box;
@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
-use torrent::{BLOCK_BYTES, Content, ContentPath, Directory, FileEntry, FileList, PieceLength, Source, hash};
+use torrent::{
+    BLOCK_BYTES, Content, ContentPath, Directory, FileEntry, FileList, Kernel, PieceLength, Source, hash_with,
+};
 
 /// Bytes that cost no more to read than a copy out of the processor's cache.
 struct Same(Vec<u8>);
@@ -41,11 +43,19 @@ struct Rate {
     cpu: f64,
 }
 
-fn rate(work: impl FnOnce()) -> Rate {
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    work();
+/// How often each is measured; the best counts, as whatever else the machine does can only take from it.
+const N_TIMES: usize = 5;
+
+fn rate(work: impl Fn()) -> Rate {
     let gigabytes = f64::from(FILE_BYTES) / 1e9;
-    Rate { wall: gigabytes / start.elapsed().as_secs_f64(), cpu: gigabytes / (cpu_seconds() - cpu).max(0.01) }
+    let mut best = Rate { wall: 0.0, cpu: 0.0 };
+    for _ in 0..N_TIMES {
+        let (start, cpu) = (Instant::now(), cpu_seconds());
+        work();
+        best.wall = best.wall.max(gigabytes / start.elapsed().as_secs_f64());
+        best.cpu = best.cpu.max(gigabytes / (cpu_seconds() - cpu).max(0.01));
+    }
+    best
 }
 
 /// Processor time of all threads so far, by the hundredths of a second that Linux counts.
@@ -57,12 +67,12 @@ fn cpu_seconds() -> f64 {
 }
 
 /// The rate of all of a hybrid torrent's hashes of one file.
-fn both(content: &dyn Content, n_threads: usize) -> Rate {
+fn both(kernel: Kernel, content: &dyn Content, n_threads: usize) -> Rate {
     let bytes = u64::from(FILE_BYTES);
     let path = ContentPath::new(&["file"]).expect("a safe path");
     let files = FileList::new(vec![FileEntry { path, len: bytes }]).expect("a file");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().expect("threads");
-    let hashed = || pool.install(|| hash(&files, PieceLength::for_total(bytes), content, &|_| ()));
+    let hashed = || pool.install(|| hash_with(kernel, &files, PieceLength::for_total(bytes), content, &|_| ()));
     rate(|| drop(black_box(hashed().expect("the file is there"))))
 }
 
@@ -91,20 +101,32 @@ fn main() {
     });
     let n_cores = std::thread::available_parallelism().map_or(1, Into::into);
     let memory = Same(block.clone());
-    let (one, all) = (both(&memory, 1), both(&memory, n_cores));
     // A file that was just written is read from the page cache.
     let dir = tempfile::tempdir().expect("scratch space");
     let mut written = fs::File::create(dir.path().join("file")).expect("scratch space");
     (0..n_blocks).for_each(|_| written.write_all(&block).expect("scratch space"));
-    let file = both(&Directory(dir.path().to_owned()), 1);
+    let file = Directory(dir.path().to_owned());
+    let measured = Kernel::available().into_iter().map(|kernel| {
+        let (one, all) = (both(kernel, &memory, 1), both(kernel, &memory, n_cores));
+        format!(
+            "{{\"kernel\":\"{}\",\"both_gb_cpu_s\":{},\"both_gb_s\":{},\"file_gb_cpu_s\":{},\"all_cores_gb_s\":{},\
+             \"all_cores_gb_cpu_s\":{}}}",
+            kernel.as_str(),
+            one.cpu,
+            one.wall,
+            both(kernel, &file, 1).cpu,
+            all.wall,
+            all.cpu
+        )
+    });
+    let kernels = measured.collect::<Vec<_>>().join(",");
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
     let peak_rss_bytes = peak.unwrap_or(0_u64) * 1024;
     let has_sha_extensions = has_sha_extensions();
     println!(
-        "{{\"sha1_gb_cpu_s\":{},\"sha256_gb_cpu_s\":{},\"both_gb_cpu_s\":{},\"both_gb_s\":{},\"file_gb_cpu_s\":{},\
-         \"all_cores_gb_s\":{},\"all_cores_gb_cpu_s\":{},\"n_cores\":{n_cores},\
+        "{{\"sha1_gb_cpu_s\":{},\"sha256_gb_cpu_s\":{},\"kernels\":[{kernels}],\"n_cores\":{n_cores},\
          \"has_sha_extensions\":{has_sha_extensions},\"peak_rss_bytes\":{peak_rss_bytes}}}",
-        sha1.cpu, sha256.cpu, one.cpu, one.wall, file.cpu, all.wall, all.cpu
+        sha1.cpu, sha256.cpu
     );
 }

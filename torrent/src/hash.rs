@@ -1,6 +1,6 @@
 //! Hashing of content, on all cores: SHA-1 of pieces (v1) and SHA-256 trees of files (v2) in one reading.
 //!
-//! Where the processor can, whole pieces of a file are hashed sixteen at a time (`lanes`); everything else, and
+//! Where the processor can, whole pieces of a file are hashed several at a time (`lanes`); everything else, and
 //! everything elsewhere, by the plain crates.
 
 use std::io;
@@ -12,8 +12,9 @@ use sha2::Sha256;
 
 use crate::content::{Content, Source};
 use crate::files::{FileList, FilesError, Layout};
+use crate::kernel::{Code, Kernel};
 #[cfg(target_arch = "x86_64")]
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::Pieces;
 use crate::merkle;
 use crate::path::ContentPath;
 use crate::piece::{BLOCK_BYTES, PieceLength};
@@ -23,11 +24,6 @@ const TASK_BYTES: u64 = 4 << 20;
 
 /// Bytes read at once: many blocks, and still in the cache when they are hashed.
 const READ_BYTES: usize = 1 << 20;
-
-/// Whole pieces from which on lanes pay off, the others idle: sixteen side by side take as long as five to six one after
-/// the other (docs/adr/0017).
-#[cfg(target_arch = "x86_64")]
-const MIN_LANES: usize = 6;
 
 /// Content that could not be hashed.
 #[derive(Debug, thiserror::Error)]
@@ -101,8 +97,21 @@ pub fn hash(
     content: &dyn Content,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<ContentHashes, HashError> {
+    hash_with(Kernel::fastest(), files, piece_length, content, progress)
+}
+
+/// [`hash`](hash()) by a kernel other than the fastest, to compare them.
+///
+/// **Errors**: those of [`hash`](hash()).
+pub fn hash_with(
+    kernel: Kernel,
+    files: &FileList,
+    piece_length: PieceLength,
+    content: &dyn Content,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<ContentHashes, HashError> {
     let layout = files.layout(piece_length)?;
-    let tasks = tasks(&layout, piece_length);
+    let tasks = tasks(&layout, piece_length, kernel);
     let done: Vec<Result<Vec<Piece>, HashError>> =
         tasks.par_iter().map_init(|| vec![0; READ_BYTES], |buffer, task| task.run(content, buffer, progress)).collect();
     let mut hashes = ContentHashes { pieces: Vec::new(), files: Vec::with_capacity(layout.files.len()) };
@@ -129,6 +138,7 @@ struct Task<'a> {
     /// Position in the list.
     file: usize,
     path: &'a ContentPath,
+    kernel: Kernel,
     piece_length: PieceLength,
     /// Of the whole file.
     file_len: u64,
@@ -144,7 +154,7 @@ struct Piece {
     v2: Digest,
 }
 
-fn tasks<'a>(layout: &Layout<'a>, piece_length: PieceLength) -> Vec<Task<'a>> {
+fn tasks<'a>(layout: &Layout<'a>, piece_length: PieceLength, kernel: Kernel) -> Vec<Task<'a>> {
     let step = TASK_BYTES.max(16 * u64::from(piece_length.bytes()));
     let of_file = |(file, placed): (usize, &crate::files::Placed<'a>)| {
         let (path, file_len, pad) = (&placed.file.path, placed.file.len, placed.pad);
@@ -152,7 +162,7 @@ fn tasks<'a>(layout: &Layout<'a>, piece_length: PieceLength) -> Vec<Task<'a>> {
         // An empty file has no pieces, but that it is there and empty is looked at.
         let offsets = offsets.chain((file_len == 0).then_some(0));
         let len = move |offset| step.min(file_len - offset);
-        offsets.map(move |offset| Task { file, path, piece_length, file_len, offset, len: len(offset), pad })
+        offsets.map(move |offset| Task { file, path, kernel, piece_length, file_len, offset, len: len(offset), pad })
     };
     layout.files.iter().enumerate().flat_map(of_file).collect()
 }
@@ -166,17 +176,15 @@ impl Task<'_> {
     ) -> Result<Vec<Piece>, HashError> {
         let source = self.open(content)?;
         let mut pieces = Vec::new();
-        let (piece, end) = (u64::from(self.piece_length.bytes()), self.offset + self.len);
-        let mut at = self.offset;
-        #[cfg(target_arch = "x86_64")]
-        if let Some(lanes) = Lanes::detect() {
-            let mut sources = Vec::new();
-            while let Some(n) = n_lanes((end - at) / piece) {
-                pieces.extend(self.side_by_side(lanes, content, &mut sources, at, n, buffer)?);
-                at += n as u64 * piece;
-                progress(n as u64 * piece);
-            }
+        match self.kernel.0 {
+            Code::Plain => {}
+            #[cfg(target_arch = "x86_64")]
+            Code::Eight(eight) => self.groups(|| eight.pieces(), content, &mut pieces, buffer, progress)?,
+            #[cfg(target_arch = "x86_64")]
+            Code::Sixteen(sixteen) => self.groups(|| sixteen.pieces(), content, &mut pieces, buffer, progress)?,
         }
+        let (piece, end) = (u64::from(self.piece_length.bytes()), self.offset + self.len);
+        let mut at = self.offset + pieces.len() as u64 * piece;
         while at < end {
             let len = piece.min(end - at);
             pieces.push(self.piece(&*source, at, len, buffer)?);
@@ -193,12 +201,34 @@ impl Task<'_> {
         Ok(pieces)
     }
 
+    /// As many of the first whole pieces as can be hashed side by side with gain, into `pieces`.
+    #[cfg(target_arch = "x86_64")]
+    fn groups<const N: usize, P: Pieces<N>>(
+        &self,
+        start: impl Fn() -> P,
+        content: &dyn Content,
+        pieces: &mut Vec<Piece>,
+        buffer: &mut [u8],
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), HashError> {
+        let piece = u64::from(self.piece_length.bytes());
+        let (mut sources, mut left) = (Vec::new(), (self.len / piece) as usize);
+        while left >= P::MIN {
+            let n = left.min(N);
+            let offset = self.offset + pieces.len() as u64 * piece;
+            pieces.extend(self.side_by_side(start(), content, &mut sources, offset, n, buffer)?);
+            left -= n;
+            progress(n as u64 * piece);
+        }
+        Ok(())
+    }
+
     /// The `n` whole pieces from `offset` on, one in each lane. `sources` are the readers of the lanes, kept from one call
     /// to the next.
     #[cfg(target_arch = "x86_64")]
-    fn side_by_side(
+    fn side_by_side<const N: usize>(
         &self,
-        lanes: Lanes,
+        mut hasher: impl Pieces<N>,
         content: &dyn Content,
         sources: &mut Vec<Box<dyn Source>>,
         offset: u64,
@@ -207,11 +237,10 @@ impl Task<'_> {
     ) -> Result<Vec<Piece>, HashError> {
         let piece = self.piece_length.bytes() as usize;
         // Each lane has its part of the buffer. Long pieces have a reader each, so that the system reads ahead in all.
-        let part = piece.min(READ_BYTES / LANES);
+        let part = piece.min(READ_BYTES / N);
         while sources.len() < if part == piece { 1 } else { n } {
             sources.push(self.open(content)?);
         }
-        let mut hasher = lanes.pieces();
         let mut leaves = vec![Vec::with_capacity(piece / BLOCK_BYTES as usize); n];
         for at in (0..piece).step_by(part) {
             if part == piece {
@@ -276,11 +305,4 @@ impl Task<'_> {
     fn failed(&self, source: io::Error) -> HashError {
         HashError::Io { path: self.path.clone(), source }
     }
-}
-
-/// Lanes for the next of `n_pieces` whole pieces, if they pay off.
-#[cfg(target_arch = "x86_64")]
-fn n_lanes(n_pieces: u64) -> Option<usize> {
-    let n = n_pieces.min(LANES as u64) as usize;
-    (n >= MIN_LANES).then_some(n)
 }

@@ -19,7 +19,8 @@
 //! | [`piece`](PieceLength) | how long pieces are |
 //! | [`content`](Content) | where bytes come from |
 //! | [`hash`](hash()) | SHA-1 of pieces and SHA-256 trees of files, on all cores |
-//! | `lanes` | sixteen messages at a time, where the processor can |
+//! | [`kernel`](Kernel) | which code hashes |
+//! | `lanes` | several messages at a time, where the processor can |
 //! | `merkle` | the trees |
 //! | [`metainfo`](Metainfo) | making `.torrent` files, and reading those of strangers |
 //! | [`magnet`](Magnet) | links |
@@ -33,6 +34,7 @@ mod content;
 mod files;
 mod hash;
 mod infohash;
+mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 mod magnet;
@@ -46,8 +48,9 @@ pub mod swarm;
 pub use bundle::{BundleError, bundle_files};
 pub use content::{Content, Directory, Source};
 pub use files::{FileEntry, FileList, FilesError, MAX_BYTES, MAX_FILES, PAD_DIR};
-pub use hash::{ContentHashes, FileHashes, HashError, hash};
+pub use hash::{ContentHashes, FileHashes, HashError, hash, hash_with};
 pub use infohash::{InfohashV1, InfohashV2};
+pub use kernel::Kernel;
 pub use magnet::{Magnet, MagnetError};
 pub use metainfo::{
     BuildError, LinkError, MAX_METAINFO_BYTES, Metadata, Metainfo, MetainfoError, Options, Tracker, Visibility, WebSeed,

@@ -2,7 +2,8 @@
 //!
 //! The engine is librqbit, which speaks v1: of a hybrid torrent it seeds and fetches the v1 half, and clients of BEP 52
 //! get the same files by it. DHT, trackers, peer exchange and local discovery are off unless named ([`Discovery`]).
-//! What arrives has the hashes of the torrent, no more: whether it is a run that holds is checked by others.
+//! What arrives is compared with v1's pieces by the engine and with v2's roots here. It has the hashes of the torrent, no
+//! more: whether it is a run that holds is checked by others.
 
 mod error;
 mod files;
@@ -10,6 +11,7 @@ mod gate;
 mod http;
 mod metrics;
 mod options;
+mod roots;
 mod tracker;
 mod web;
 
@@ -262,8 +264,11 @@ impl Swarm {
     /// What is in the directory is hashed first, so a fetch that was killed goes on where it was. `progress` is called
     /// about ten times a second.
     ///
-    /// **Errors**: [`SwarmError::Stalled`], [`SwarmError::Disk`], [`SwarmError::Symlink`], [`SwarmError::NobodyToAsk`],
-    /// [`SwarmError::Twice`], [`SwarmError::Engine`].
+    /// All of v1's pieces may be here and the files still not those of v2's roots, if whoever made the metadata took two
+    /// contents: the files stay, as bytes that nobody promised.
+    ///
+    /// **Errors**: [`SwarmError::Stalled`], [`SwarmError::OtherRoot`], [`SwarmError::ReadBack`], [`SwarmError::Disk`],
+    /// [`SwarmError::Symlink`], [`SwarmError::NobodyToAsk`], [`SwarmError::Twice`], [`SwarmError::Engine`].
     pub async fn fetch(&self, fetch: &Fetch<'_>, progress: &dyn Fn(Progress)) -> Result<Progress, SwarmError> {
         let metadata = fetch.metadata;
         let (mut peers, mut servers) = (fetch.peers.to_vec(), Vec::new());
@@ -283,6 +288,9 @@ impl Swarm {
         drop(servers);
         let done = result?;
         files.sync()?;
+        let (metadata, dir, only) = (metadata.clone(), fetch.dir.to_owned(), fetch.only.cloned());
+        let checked = tokio::task::spawn_blocking(move || roots::check(&metadata, &dir, only.as_ref())).await;
+        checked.map_err(|error| SwarmError::engine("compare with v2")(error.into()))??;
         Ok(done)
     }
 

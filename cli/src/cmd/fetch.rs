@@ -4,6 +4,7 @@ mod arrival;
 mod place;
 mod source;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use ledger::{Address, RunId};
 use rand_core::{OsRng, RngCore};
 use serde::Serialize;
 use store::layout::RunFile;
-use torrent::swarm::{Discovery, Fetch as Transfer, Progress, Swarm};
+use torrent::swarm::{Discovery, Fetch as Transfer, Progress, Swarm, SwarmError};
 use torrent::{ContentPath, Directory, Magnet, Metadata, Metainfo, Options, WebSeed};
 
 use self::arrival::Arrival;
@@ -136,10 +137,10 @@ impl Fetch {
         let start = std::time::Instant::now();
         let done = runtime.block_on(self.transfer(&swarm, &metadata, &found, &target, only.as_ref(), out));
         runtime.block_on(swarm.stop());
-        let (done, fetch_ms) = (done?, start.elapsed().as_millis() as u64);
+        let ((done, roots), fetch_ms) = (done?, start.elapsed().as_millis() as u64);
 
         let sampled = sample.map(|sample| sample.steps);
-        let arrival = Arrival { dir: target.staging(), run, found: &found, sampled: sampled.as_deref() };
+        let arrival = Arrival { dir: target.staging(), run, found: &found, roots, sampled: sampled.as_deref() };
         let mut checks = Vec::new();
         let checked = arrival.check(self.proofs, global, out, &mut checks);
         let mut report = Report {
@@ -201,13 +202,12 @@ impl Fetch {
             Wanted::Ask(link) => link,
         };
         swarm.resolve(&link, self.stall).await.map_err(|error| match error {
-            error @ (torrent::swarm::SwarmError::Metadata(_) | torrent::swarm::SwarmError::OtherV2 { .. }) => {
-                failed("metadata", error)
-            }
+            error @ (SwarmError::Metadata(_) | SwarmError::OtherV2 { .. }) => failed("metadata", error),
             error => error.into(),
         })
     }
 
+    /// How it ended, and whether what came has the roots of v2.
     async fn transfer(
         &self,
         swarm: &Swarm,
@@ -216,7 +216,7 @@ impl Fetch {
         target: &Target,
         only: Option<&BTreeSet<ContentPath>>,
         out: &Output,
-    ) -> anyhow::Result<Progress> {
+    ) -> anyhow::Result<(Progress, Result<(), SwarmError>)> {
         let bytes = metadata.files().bytes();
         anyhow::ensure!(bytes <= self.max_bytes, "the bundle has {bytes} bytes, --max-bytes allows {}", self.max_bytes);
         let bar = progress::bytes(out, bytes, "fetching");
@@ -230,13 +230,20 @@ impl Fetch {
             only,
             stall: self.stall,
         };
+        let last = Cell::new(Progress::default());
         let told = |progress: Progress| {
+            last.set(progress);
             bar.set_length(progress.total);
             bar.set_position(progress.have);
         };
         let done = swarm.fetch(&transfer, &told).await;
         bar.finish_and_clear();
-        Ok(done?)
+        match done {
+            Ok(done) => Ok((done, Ok(()))),
+            // Everything came, and is not what it was called.
+            Err(error @ SwarmError::OtherRoot { .. }) => Ok((last.get(), Err(error))),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Files and steps of a sample; none if everything is wanted.

@@ -57,6 +57,12 @@ pub struct Serve {
     /// verified in full, one after the other, and served once they passed. Nothing in the folder is changed.
     #[arg(long, value_name = "DIR")]
     bundles: Option<PathBuf>,
+    /// Take bundles that strangers send to PUT /api/v1/bundles into the folder, if the chain carries what they have.
+    #[arg(long, requires = "bundles")]
+    upload: bool,
+    /// Largest upload, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 1_000_000_000, requires = "upload")]
+    max_upload: u64,
     /// Seconds between two looks into the folder of bundles.
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = rpc::seconds)]
     look: Duration,
@@ -198,6 +204,23 @@ impl Serve {
     }
 }
 
+impl Serve {
+    /// What takes in bundles, if a folder is given.
+    fn intake(&self, global: &Global, index: &Index) -> anyhow::Result<Option<Intake>> {
+        let Some(folder) = &self.bundles else { return Ok(None) };
+        let folder = folder.canonicalize().with_context(|| format!("--bundles {}", folder.display()))?;
+        let limits = Limits { max_bytes: self.max_bundle, ..Limits::default() };
+        let options = bundles::Options {
+            limits,
+            interval: self.look,
+            max_upload: self.upload.then_some(self.max_upload),
+            ..bundles::Options::new(folder)
+        };
+        let keys = Keyring::new(global, self.max_k)?;
+        Ok(Some(Intake::new(index.clone(), Arc::new(keys), options)))
+    }
+}
+
 /// Takes the `Attestations` for a `RunAnchor` out of those that have no place yet.
 async fn attestations_of(client: &Client, anchor: Address, unplaced: &mut Vec<Address>) -> Option<Address> {
     for (at, contract) in unplaced.iter().enumerate() {
@@ -207,18 +230,6 @@ async fn attestations_of(client: &Client, anchor: Address, unplaced: &mut Vec<Ad
         }
     }
     None
-}
-
-impl Serve {
-    /// What takes in bundles, if a folder is given.
-    fn intake(&self, global: &Global, index: &Index) -> anyhow::Result<Option<Intake>> {
-        let Some(folder) = &self.bundles else { return Ok(None) };
-        let folder = folder.canonicalize().with_context(|| format!("--bundles {}", folder.display()))?;
-        let limits = Limits { max_bytes: self.max_bundle, ..Limits::default() };
-        let options = bundles::Options { limits, interval: self.look, ..bundles::Options::new(folder) };
-        let keys = Keyring::new(global, self.max_k)?;
-        Ok(Some(Intake::new(index.clone(), Arc::new(keys), options)))
-    }
 }
 
 #[cfg(test)]

@@ -301,6 +301,11 @@ fn bundle_as(name: &str, run: &Path, torrent: &Path) -> Value {
     let piece = torrent::PieceLength::for_total(list.bytes());
     let hashes = torrent::hash(&list, piece, &torrent::Directory(run.to_owned()), &|_| ()).expect("files");
     let made = torrent::Metainfo::new(name, list, piece, hashes, torrent::Options::default()).expect("a torrent");
+    written(&made, run, torrent)
+}
+
+/// Writes a torrent of a directory, and answers as `cairn bundle` does.
+fn written(made: &torrent::Metainfo, run: &Path, torrent: &Path) -> Value {
     fs::write(torrent, made.as_bytes()).expect("scratch space");
     let manifest = fs::read(RunFile::Manifest.path(run)).expect("a manifest");
     serde_json::json!({
@@ -308,6 +313,17 @@ fn bundle_as(name: &str, run: &Path, torrent: &Path) -> Value {
         "infohash_v1": format!("0x{}", made.infohash_v1()),
         "infohash_v2": format!("0x{}", made.infohash_v2()),
     })
+}
+
+/// The torrent with another v2 root of a file: who has the v1 half does not see it.
+fn with_another_root(torrent: &Path) -> torrent::Metainfo {
+    let mut bytes = fs::read(torrent).expect("a torrent");
+    let made = torrent::Metainfo::parse(&bytes).expect("a torrent");
+    let in_one_piece = made.hashes().files().iter().filter(|hashes| hashes.layer.is_empty());
+    let root = in_one_piece.filter_map(|hashes| hashes.root).next().expect("a small file");
+    let at = bytes.windows(32).position(|window| window == root.as_bytes()).expect("it is written there");
+    bytes[at] ^= 1;
+    torrent::Metainfo::parse(&bytes).expect("it agrees with itself")
 }
 
 /// Seeds any directory as any torrent, as a hostile peer would: the binary does not. Ends with its swarm.
@@ -357,6 +373,22 @@ async fn what_is_not_anchored_is_put_aside_and_the_earlier_copy_stays() {
         assert_eq!(files(&world.here()), before, "{check}: the earlier copy stays");
         swarm.stop().await;
     }
+
+    // The anchored run, under a v2 half of something else.
+    let torrent = PathBuf::from(world.path("two-faced.torrent"));
+    bundle_as(&name, &world.early, &torrent);
+    world.announce_bundle(&written(&with_another_root(&torrent), &world.early, &torrent), 4);
+    let (swarm, peer) = seed_anything(&torrent, &world.early).await;
+    let (rpc, out, id) = (&world.demo.anvil.url, world.path("here"), world.demo.id.to_string());
+    let place = ["--run", &id, "--rpc", rpc, "--contract", &contract, "--peer", &peer, "--out", &out];
+    let answer = cairn(&[&["fetch", "--stall", "20"], &place[..]].concat());
+    let (failed, detail) = answer.failed_check();
+    assert_eq!(failed, "v2 roots", "{answer:#?}");
+    assert!(detail.contains("expected the v2 root 0x"), "{detail}");
+    let aside = PathBuf::from(answer.json()["quarantine"].as_str().expect("a directory"));
+    assert_eq!(files(&aside), files(&world.early));
+    assert_eq!(files(&world.here()), before);
+    swarm.stop().await;
 
     // Named after the run that it is: refused before a byte is fetched.
     let torrent = PathBuf::from(world.path("foreign.torrent"));

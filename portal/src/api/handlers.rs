@@ -10,8 +10,8 @@ use ledger::StepIndex;
 
 use super::{
     model::{
-        AttestationsView, BundlesView, EpochView, EpochsView, HealthView, HistoryView, RunView, RunsView, SourcesView,
-        StepDetail, StepHit, StepView, StepsView, VerifiersView,
+        AttestationsView, BundlesView, EpochView, EpochsView, HealthView, HistoryView, RunView, RunsView, SeriesView,
+        SourcesView, StepDetail, StepHit, StepView, StepsView, VerifiersView,
     },
     query::{Pairs, RunQuery, limit, number, only, parameter, resolve},
 };
@@ -125,6 +125,28 @@ pub(crate) async fn step(
         size: entry.size,
         root: entry.root,
     }))
+}
+
+/// Learning rate, loss, gradient norm and proving time of steps, from records whose hashes are on chain.
+#[utoipa::path(get, path = "/api/v1/runs/{run}/series",
+    params(("run" = String, Path), ("contract" = Option<String>, Query),
+        ("from" = Option<u64>, Query, description = "first step of the page"),
+        ("limit" = Option<u32>, Query, description = "1 to 200")),
+    responses((status = 200, body = SeriesView), (status = 400, description = "malformed"),
+        (status = 404, description = "no such run"), (status = 409, description = "several contracts have it")))]
+pub(crate) async fn series(
+    State(state): State<AppState>,
+    Path(run): Path<String>,
+    Query(pairs): Query<Pairs>,
+) -> Result<Json<SeriesView>, Refusal> {
+    only(&pairs, &["from", "limit"])?;
+    let entry = resolve(state.index(), &run, &pairs).await?;
+    let from = parameter(&pairs, "from").map(|text| number("from", text)).transpose()?.unwrap_or(0);
+    let limit = limit(&pairs)?;
+    let words = state.index().step_words(entry.key, entry.size, (StepIndex(from), 1), limit).await?;
+    let is_full = words.len() == limit as usize;
+    let next_from = words.last().map(|last| last.step.0 + 1).filter(|next| is_full && *next < entry.size.0);
+    Ok(Json(SeriesView { points: words.iter().map(Into::into).collect(), next_from }))
 }
 
 /// What happened to a run on chain, at most 1,000 events.

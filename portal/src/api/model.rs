@@ -5,9 +5,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    bundles::Uploaded,
     index::{
         Arrival, AttestationEntry, BundleEntry, EpochEntry, Facets, ReportLine, RunEntry, RunEvent, SourceEntry,
-        Standing, StepEntry, Verification, VerifierEntry,
+        Standing, StepEntry, StepWord, Verification, VerifierEntry,
     },
     time::{now, rfc3339},
 };
@@ -214,6 +215,8 @@ pub(crate) struct EpochView {
     /// The transaction.
     #[schema(value_type = String)]
     tx: TxHash,
+    /// Gas of the whole transaction, which may have anchored other epochs too; null while it is not known.
+    gas: Option<u64>,
 }
 
 impl From<&EpochEntry> for EpochView {
@@ -232,6 +235,7 @@ impl From<&EpochEntry> for EpochView {
             block_hash: entry.block.hash,
             at: rfc3339(entry.time),
             tx: entry.tx,
+            gas: entry.gas,
         }
     }
 }
@@ -456,6 +460,59 @@ impl From<&Arrival> for ArrivalView {
             changed_at: rfc3339(arrival.changed_at),
         }
     }
+}
+
+/// An upload that was taken.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct UploadedView {
+    #[schema(value_type = String)]
+    run: RunId,
+    #[schema(value_type = String)]
+    manifest_digest: Digest,
+    #[schema(value_type = u64)]
+    steps: TreeSize,
+}
+
+impl From<&Uploaded> for UploadedView {
+    fn from(taken: &Uploaded) -> Self {
+        Self { run: taken.run, manifest_digest: taken.manifest, steps: taken.size }
+    }
+}
+
+/// What the submitter says of a step.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PointView {
+    #[schema(value_type = u64)]
+    step: StepIndex,
+    /// Decimal; proved to be within the policy.
+    learning_rate: String,
+    /// Decimal, the submitter's word.
+    loss: Option<String>,
+    /// Decimal, the submitter's word.
+    gradient_norm: Option<String>,
+    /// The submitter's word.
+    prove_ms: Option<u64>,
+}
+
+impl From<&StepWord> for PointView {
+    fn from(word: &StepWord) -> Self {
+        Self {
+            step: word.step,
+            learning_rate: word.rate().to_string(),
+            loss: word.loss.clone(),
+            gradient_norm: word.gradient_norm.clone(),
+            prove_ms: word.prove_ms,
+        }
+    }
+}
+
+/// What the submitter says of the steps of a run, from records whose hashes are under the root.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SeriesView {
+    /// In the order of steps; those whose records never came are left out.
+    pub(crate) points: Vec<PointView>,
+    /// Parameter `from` of the next page; null if this is the last.
+    pub(crate) next_from: Option<u64>,
 }
 
 /// Bundles of a run.

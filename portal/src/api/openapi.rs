@@ -6,7 +6,7 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-use super::{badge, dumps, export, feed, files, handlers, live, torrents};
+use super::{badge, dumps, export, feed, files, handlers, live, torrents, upload};
 use crate::server::Refusal;
 
 /// The description of the addresses for programs.
@@ -22,6 +22,7 @@ use crate::server::Refusal;
         handlers::epochs,
         handlers::steps,
         handlers::step,
+        handlers::series,
         handlers::history,
         handlers::bundles,
         handlers::attestations,
@@ -40,6 +41,7 @@ use crate::server::Refusal;
         files::evidence,
         files::file,
         live::run,
+        upload::put,
         torrents::runs,
         torrents::run,
         openapi

@@ -6,16 +6,17 @@ use audit::{
     AuditError, Check, Checks, Facts, Progress, Reason, RunAudit, State, Steps,
     chain::{Mismatch, check_place, check_registration},
     epochs,
+    run::describe,
 };
 use chain::RunOnChain;
 use ledger::{Digest, FieldElement, Root, TreeSize};
-use store::{FilesReport, RunDir, StoreError, VerifiedLog};
+use store::{FilesReport, ProofFiles, RunDir, StoreError, VerifiedLog};
 
 use super::{
     SharedKeys,
     disk::{Stop, UntilStopped},
 };
-use crate::index::{ArrivalState, EpochEntry, ReportLine, RunEntry};
+use crate::index::{ArrivalState, EpochEntry, Index, IndexError, ReportLine, RunEntry};
 
 /// Longest text of a line, characters: files may have put anything into it.
 const MAX_TEXT: usize = 1_000;
@@ -45,6 +46,25 @@ pub(super) struct Anchored {
 impl From<&EpochEntry> for Anchored {
     fn from(epoch: &EpochEntry) -> Self {
         Self { size: epoch.size, root: epoch.root, state: epoch.state_out }
+    }
+}
+
+/// Epochs asked for at once.
+const PAGE: u32 = 1_000;
+
+/// What the epochs of a run left on chain.
+///
+/// # Errors
+/// If the index fails.
+pub(super) async fn anchored(index: &Index, run: &RunEntry) -> Result<Vec<Anchored>, IndexError> {
+    let mut out: Vec<Anchored> = Vec::new();
+    let mut after = 0;
+    loop {
+        let mut page = index.epochs(run.key, after, PAGE).await?;
+        page.retain(|epoch| epoch.counter <= run.counter);
+        let Some(last) = page.last() else { return Ok(out) };
+        after = last.counter;
+        out.extend(page.iter().map(Anchored::from));
     }
 }
 
@@ -137,6 +157,27 @@ fn of_store(error: &StoreError, has_named: bool) -> Option<ArrivalState> {
     }
 }
 
+/// The checks that need no key: whether a bundle is what the chain carries. Its proofs are pinned by that, and verified later.
+///
+/// # Errors
+/// As it would stand, and why.
+pub(super) fn admit(job: &Job, dir: &RunDir) -> Result<Named, (ArrivalState, String)> {
+    let shown = Shown { folder: dir.path().display().to_string() };
+    let (mut named, mut checks) = (None, Checks::default());
+    let mut made = || -> Result<Named, AuditError> {
+        let (found, files) = job.own(dir, &mut named, &mut checks)?;
+        let log = dir.verify_log(ProofFiles::Check);
+        let log = checks.note("log, records, proof files, tree, epochs", log, describe)?;
+        job.against_chain(dir, &log, &files, &mut checks)?;
+        Ok(found)
+    };
+    let made = made();
+    made.map_err(|error| {
+        let state = stands(&error, named.is_some(), &job.stop).unwrap_or(ArrivalState::Failed);
+        (state, shown.text(&error.to_string()))
+    })
+}
+
 impl Job {
     /// None: the bundle was checked before.
     fn all(
@@ -146,13 +187,8 @@ impl Job {
         named: &mut Option<Named>,
         checks: &mut Checks<'_>,
     ) -> Result<Option<Facts>, AuditError> {
-        // Before anything is said of the bundle that a manifest names: whether these are its files at all.
-        let files = checks.note("files are the manifest's", dir.verify_files(), |files| {
-            format!("{} files, {} bytes", files.manifest.files().len(), files.bytes)
-        })?;
-        let found = Named { manifest: files.manifest_digest, size: files.manifest.size(), root: files.manifest.root() };
+        let (found, _) = self.own(dir, named, checks)?;
         tell(Told::Manifest(found.manifest));
-        *named = Some(found);
         if self.known.contains(&found.manifest) {
             checks.passed("checked before", "by this version of the program, in full");
             return Ok(None);
@@ -164,6 +200,21 @@ impl Job {
         let same = Reason::same("manifest", &found.manifest, &facts.files.manifest_digest);
         checks.note("the same bundle as at first", same, |()| found.manifest.to_string())?;
         Ok(Some(facts))
+    }
+
+    /// Before anything is said of the bundle that a manifest names: whether these are its files at all.
+    fn own(
+        &self,
+        dir: &RunDir,
+        named: &mut Option<Named>,
+        checks: &mut Checks<'_>,
+    ) -> Result<(Named, FilesReport), AuditError> {
+        let files = checks.note("files are the manifest's", dir.verify_files(), |files| {
+            format!("{} files, {} bytes", files.manifest.files().len(), files.bytes)
+        })?;
+        let found = Named { manifest: files.manifest_digest, size: files.manifest.size(), root: files.manifest.root() };
+        *named = Some(found);
+        Ok((found, files))
     }
 
     /// Compares the log with what the index has of the chain, before any key is made.

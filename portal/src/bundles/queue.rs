@@ -7,32 +7,33 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use ledger::{Digest, RunId};
-use store::RunDir;
+use ledger::{Digest, RunId, SealedRecord};
+use store::{RunDir, StoreError};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     task::{self, JoinError},
 };
 
 use super::{
     Options, SharedKeys, Shelf,
-    check::{Anchored, Job, Outcome, Told, check, open},
+    check::{Job, Outcome, Told, anchored, check, open},
     disk::Stop,
     survey::{Surveyed, candidates, survey},
+    upload::{Uploads, settle},
 };
-use crate::index::{Arrival, ArrivalState, Index, IndexError, RunEntry, RunKey, Verification};
+use crate::{
+    index::{Arrival, ArrivalState, Index, IndexError, RunEntry, RunKey, Verification},
+    time::now,
+};
 
 /// What a verification says of the program that made it.
 pub(super) const VERSION: &str = concat!("cairn ", env!("CARGO_PKG_VERSION"));
 
 /// Shortest time between two notes of progress.
 const TOLD_AGAIN: Duration = Duration::from_secs(1);
-
-/// Epochs asked for at once.
-const PAGE: u32 = 1_000;
 
 /// Verifications that are looked at; a run has one for each of its bundles.
 const MAX_KNOWN: u32 = 1_000;
@@ -47,6 +48,9 @@ pub enum IntakeError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// The records of a bundle that passed cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A check ended without saying how.
     #[error("a check broke off: {0}")]
     Check(#[from] JoinError),
@@ -68,6 +72,7 @@ pub struct Intake {
     options: Options,
     shelf: Arc<Shelf>,
     stop: Stop,
+    wake: Arc<Notify>,
     seen: BTreeMap<String, Seen>,
     /// The folder's name in the index.
     folder: String,
@@ -102,9 +107,14 @@ struct Found {
 impl Intake {
     /// Nothing was looked at yet.
     pub fn new(index: Index, keys: SharedKeys, options: Options) -> Self {
-        let shelf = Arc::new(Shelf::new(keys.clone()));
+        let (stop, wake) = (Stop::default(), Arc::new(Notify::new()));
+        let uploads = options.max_upload.map(|max_bytes| {
+            let signals = (stop.clone(), wake.clone());
+            Uploads::new((index.clone(), keys.clone()), options.folder.clone(), max_bytes, signals)
+        });
+        let shelf = Arc::new(Shelf::new(keys.clone(), uploads));
         let folder = options.folder.display().to_string();
-        Self { index, keys, options, shelf, stop: Stop::default(), seen: BTreeMap::new(), folder }
+        Self { index, keys, options, shelf, stop, wake, seen: BTreeMap::new(), folder }
     }
 
     /// The bundles that passed.
@@ -116,6 +126,11 @@ impl Intake {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop: Pin<&mut _> = pin!(stop);
         if let Err(error) = self.index.forget_arrivals(&self.folder, None).await {
+            tracing::warn!(%error, "bundles: {error}");
+        }
+        if self.options.max_upload.is_some()
+            && let Err(error) = settle(&self.options.folder)
+        {
             tracing::warn!(%error, "bundles: {error}");
         }
         loop {
@@ -131,6 +146,7 @@ impl Intake {
             }
             tokio::select! {
                 () = &mut stop => return,
+                () = self.wake.notified() => {}
                 () = tokio::time::sleep(self.options.interval) => {}
             }
         }
@@ -241,7 +257,7 @@ impl Intake {
         let known: BTreeSet<Digest> = known.map(|known| known.manifest).collect();
         let job = Job {
             run: found.run.clone(),
-            epochs: self.anchored(&found.run).await?,
+            epochs: anchored(&self.index, &found.run).await?,
             known,
             keys: self.keys.clone(),
             stop: self.stop.clone(),
@@ -293,6 +309,9 @@ impl Intake {
         };
         match outcome {
             Outcome::Passed(named, facts) => {
+                if self.index.n_records(found.run.key, named.size).await? < named.size.0 {
+                    self.note_records(found.run.key, dir.clone()).await?;
+                }
                 if facts.is_some() {
                     self.index.note_verification(found.run.key, &verification(named, None)).await?;
                 }
@@ -313,17 +332,21 @@ impl Intake {
         }
     }
 
-    /// What the epochs of a run left on chain.
-    async fn anchored(&self, run: &RunEntry) -> Result<Vec<Anchored>, IntakeError> {
-        let mut out: Vec<Anchored> = Vec::new();
-        let mut after = 0;
-        loop {
-            let mut page = self.index.epochs(run.key, after, PAGE).await?;
-            page.retain(|epoch| epoch.counter <= run.counter);
-            let Some(last) = page.last() else { return Ok(out) };
-            after = last.counter;
-            out.extend(page.iter().map(Anchored::from));
+    /// Takes what the records of a bundle say into the index.
+    async fn note_records(&self, run: RunKey, dir: RunDir) -> Result<(), IntakeError> {
+        let (send, mut batches) = mpsc::channel::<Vec<SealedRecord>>(2);
+        let reading = task::spawn_blocking(move || {
+            dir.visit_records(&mut |records| {
+                // Nobody listens any more if the index failed.
+                drop(send.blocking_send(records.to_vec()));
+                Ok(())
+            })
+        });
+        while let Some(batch) = batches.recv().await {
+            self.index.note_records(run, &batch).await?;
         }
+        reading.await??;
+        Ok(())
     }
 }
 
@@ -365,9 +388,4 @@ impl Seen {
             ArrivalState::Damaged | ArrivalState::Failed | ArrivalState::Passed => false,
         }
     }
-}
-
-/// Unix seconds.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

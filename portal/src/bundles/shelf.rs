@@ -16,7 +16,7 @@ use ledger::{
 use store::{Disk, FileSystem, ProofFiles, RunDir, StoreError, VerifiedLog, layout::RunFile};
 use tokio::{sync::Mutex as AsyncMutex, task, task::JoinError};
 
-use super::SharedKeys;
+use super::{SharedKeys, Uploads};
 use crate::index::RunKey;
 
 /// Bundles that are kept open: their logs' hashes are in memory.
@@ -64,6 +64,7 @@ pub struct Shelf {
     inner: Mutex<Inner>,
     /// One is opened at a time.
     opening: AsyncMutex<()>,
+    uploads: Option<Uploads>,
 }
 
 #[derive(Default)]
@@ -113,8 +114,13 @@ impl fmt::Debug for Shelf {
 }
 
 impl Shelf {
-    pub(super) fn new(keys: SharedKeys) -> Self {
-        Self { keys, inner: Mutex::default(), opening: AsyncMutex::default() }
+    pub(super) fn new(keys: SharedKeys, uploads: Option<Uploads>) -> Self {
+        Self { keys, inner: Mutex::default(), opening: AsyncMutex::default(), uploads }
+    }
+
+    /// What takes uploads; none if none are taken.
+    pub fn uploads(&self) -> Option<&Uploads> {
+        self.uploads.as_ref()
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {

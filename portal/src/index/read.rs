@@ -108,6 +108,8 @@ pub struct EpochEntry {
     pub time: u64,
     /// The transaction.
     pub tx: TxHash,
+    /// Gas that the whole transaction used, which may have anchored more than this epoch; none while it was not asked for.
+    pub gas: Option<u64>,
 }
 
 /// A step of an anchored epoch.
@@ -141,7 +143,7 @@ pub struct BundleEntry {
 pub enum Hit {
     /// It is the run's id, owner, root, state, or a transaction or bundle of it.
     Run(RunKey),
-    /// It is the hash of a step's record or statement.
+    /// It is the hash of a step's record, statement or proof.
     Step(RunKey, StepIndex),
 }
 
@@ -170,6 +172,12 @@ pub(super) const RUNS: &str = "SELECT run.id, source.chain_id, source.contract, 
     WHERE NOT EXISTS (SELECT 1 FROM registered earlier WHERE earlier.run_key = run.id \
      AND (earlier.block_number < registered.block_number \
       OR (earlier.block_number = registered.block_number AND earlier.log_index < registered.log_index)))";
+
+/// Epochs with their blocks, and gas where it is known.
+const EPOCHS: &str = "SELECT epoch.*, block.hash, block.time, receipt.gas FROM epoch \
+    JOIN block ON block.source_id = epoch.source_id AND block.number = epoch.block_number \
+    LEFT JOIN receipt ON receipt.source_id = epoch.source_id AND receipt.block_number = epoch.block_number \
+    AND receipt.tx = epoch.tx";
 
 impl EpochEntry {
     /// Steps in it.
@@ -203,9 +211,11 @@ const HITS: [&str; 15] = [
     "SELECT run_key FROM audited WHERE tx = $1 LIMIT 100",
 ];
 
-const STEP_HITS: [&str; 2] = [
+const STEP_HITS: [&str; 3] = [
     "SELECT run_key, step FROM step WHERE digest = $1 LIMIT 100",
     "SELECT run_key, step FROM step WHERE record_hash = $1 LIMIT 100",
+    "SELECT proof.run_key, proof.step FROM proof JOIN step ON step.run_key = proof.run_key AND step.step = proof.step \
+     AND step.record_hash = proof.record_hash WHERE proof.digest = $1 LIMIT 100",
 ];
 
 impl Index {
@@ -333,10 +343,11 @@ impl Index {
     /// # Errors
     /// If the database fails.
     pub async fn epochs(&self, run: RunKey, after: u64, limit: u32) -> Result<Vec<EpochEntry>, IndexError> {
-        let select = "SELECT epoch.*, block.hash, block.time FROM epoch \
-                      JOIN block ON block.source_id = epoch.source_id AND block.number = epoch.block_number \
-                      WHERE epoch.run_key = $1 AND epoch.counter > $2 ORDER BY epoch.counter, epoch.block_number LIMIT $3";
-        let rows = sqlx::query(select).bind(run.0).bind(int("counter", after)?).bind(i64::from(limit));
+        let sql = format!(
+            "{EPOCHS} WHERE epoch.run_key = $1 AND epoch.counter > $2 ORDER BY epoch.counter, epoch.block_number LIMIT $3"
+        );
+        let rows =
+            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(run.0).bind(int("counter", after)?).bind(i64::from(limit));
         let rows = rows.fetch_all(&self.pool).await.during("epochs")?;
         rows.iter().map(epoch).collect()
     }
@@ -346,11 +357,11 @@ impl Index {
     /// # Errors
     /// If the database fails.
     pub async fn epoch_of(&self, run: RunKey, step: StepIndex) -> Result<Option<EpochEntry>, IndexError> {
-        let select = "SELECT epoch.*, block.hash, block.time FROM epoch \
-                      JOIN block ON block.source_id = epoch.source_id AND block.number = epoch.block_number \
-                      WHERE epoch.run_key = $1 AND epoch.first_step <= $2 AND epoch.size > $2 \
-                      ORDER BY epoch.counter, epoch.block_number LIMIT 1";
-        let row = sqlx::query(select).bind(run.0).bind(int("step", step.0)?);
+        let sql = format!(
+            "{EPOCHS} WHERE epoch.run_key = $1 AND epoch.first_step <= $2 AND epoch.size > $2 \
+             ORDER BY epoch.counter, epoch.block_number LIMIT 1"
+        );
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(run.0).bind(int("step", step.0)?);
         row.fetch_optional(&self.pool).await.during("epoch")?.as_ref().map(epoch).transpose()
     }
 
@@ -503,6 +514,7 @@ fn epoch(row: &AnyRow) -> Result<EpochEntry, IndexError> {
         block: BlockRef { number: row.uint("block_number")?, hash: Digest(row.array("hash")?) },
         time: row.uint("time")?,
         tx: TxHash(row.array("tx")?),
+        gas: row.opt_uint("gas")?,
     })
 }
 

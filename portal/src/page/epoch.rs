@@ -71,6 +71,7 @@ fn content(run: &RunEntry, epoch: &EpochEntry, steps: &[StepEntry]) -> AnyView {
             {fact("Submitter", hash(epoch.submitter))}
             {fact("Transaction", hash(epoch.tx))}
             {fact("Block", view! { {text(epoch.block.number)}" "{hash(epoch.block.hash)} })}
+            {fact("Gas of the transaction", epoch.gas.map_or_else(|| text("not known"), text))}
             {fact("Anchored", moment(epoch.time))}
         </dl>
         <nav class="pages" aria-label="Epochs">{previous}{next}</nav>

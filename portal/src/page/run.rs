@@ -4,11 +4,13 @@ use axum::{
     extract::{Path, Query, State},
     response::Html,
 };
+use ledger::StepIndex;
 use leptos::prelude::*;
 
 use super::{
     PageRefusal, Place, layout,
     part::{api_below, below, command, fact, hash, link, moment, run_address, short, status, table, text},
+    plot::{plots, stride},
     strip::{Coverage, growth},
 };
 use crate::{
@@ -18,7 +20,7 @@ use crate::{
     },
     index::{
         Arrival, ArrivalState, AttestationEntry, BundleEntry, EpochEntry, RunEntry, RunEvent, RunFilter, RunSort,
-        Standing, Verification,
+        Standing, StepWord, Verification,
     },
     server::AppState,
     time::now,
@@ -35,10 +37,11 @@ struct Shown {
     first: bool,
     bundles: Vec<BundleEntry>,
     checked: Vec<Verification>,
+    arrived: Vec<Arrival>,
+    words: Vec<StepWord>,
     attestations: Vec<AttestationEntry>,
     /// Runs that started from its end, as far as they are named on the page.
     children: Vec<RunEntry>,
-    arrived: Vec<Arrival>,
     events: Vec<RunEvent>,
 }
 
@@ -55,15 +58,16 @@ pub(crate) async fn page(
     let next = epochs.last().filter(|_| epochs.len() == MAX_LIMIT as usize).map(|last| last.counter);
     let bundles = state.index().bundles(run.key, MAX_LINES).await?;
     let checked = state.index().verifications(run.key, MAX_LINES).await?;
+    let words = state.index().step_words(run.key, run.size, (StepIndex(0), stride(&run)), MAX_LIMIT * 2).await?;
+    let arrived = state.index().arrivals(run.key, MAX_LINES).await?;
     let attestations = state.index().attestations(run.key, MAX_LINES).await?;
     let descent = RunFilter { parent: Some(run.run), chain: Some(run.chain), ..RunFilter::default() };
     let children = state.index().list(&descent, RunSort::Oldest, None, MAX_LINES).await?.runs;
-    let arrived = state.index().arrivals(run.key, MAX_LINES).await?;
     let events = state.index().run_events(run.key, MAX_LINES).await?;
     let feed = below(&run, "feed.atom");
     let title = format!("Run {}", short(run.run));
-    let shown =
-        Shown { run, epochs, next, first: after == 0, bundles, checked, arrived, attestations, children, events };
+    let first = after == 0;
+    let shown = Shown { run, epochs, next, first, bundles, checked, arrived, words, attestations, children, events };
     Ok(layout(&title, Place::Runs, Some(feed), content(&shown)))
 }
 
@@ -91,6 +95,7 @@ fn content(shown: &Shown) -> AnyView {
             {growth(run, &shown.epochs).filter(|_| shown.first)}
             {epochs(shown)}
         </section>
+        {plots(run, &shown.words)}
         {bundles(shown)}
         {attestations(&shown.attestations)}
         {commands(shown)}
@@ -192,6 +197,7 @@ fn epochs(shown: &Shown) -> AnyView {
             text(steps),
             moment(epoch.time),
             text(epoch.block.number),
+            epoch.gas.map_or_else(|| text("–"), text),
             view! { <code title=epoch.tx.to_string()>{short(epoch.tx)}</code> }.into_any(),
             view! { <code title=epoch.verifier.to_string()>{short(epoch.verifier)}</code> }.into_any(),
             view! { <code title=epoch.root.to_string()>{short(epoch.root)}</code> }.into_any(),
@@ -202,7 +208,7 @@ fn epochs(shown: &Shown) -> AnyView {
         view! { <nav class="pages" aria-label="Epochs"><a rel="next" href=format!("/runs/{}?contract={}&after={after}", run.run, run.contract)>"More epochs"</a></nav> }
     });
     view! {
-        {table("Table of epochs", &["Epoch", "Steps", "Anchored", "Block", "Transaction", "Verifier", "Root"], rows)}
+        {table("Table of epochs", &["Epoch", "Steps", "Anchored", "Block", "Gas", "Transaction", "Verifier", "Root"], rows)}
         {next}
     }
     .into_any()

@@ -94,6 +94,41 @@ pub enum Refusal {
         /// The file.
         got: String,
     },
+    /// This portal takes no uploads.
+    #[error("this portal takes no uploads")]
+    UploadOff {},
+    /// Another upload is arriving.
+    #[error("another upload is arriving; try again in {retry_after_s} s")]
+    UploadBusy {
+        /// Seconds after which to try again.
+        retry_after_s: u64,
+    },
+    /// The upload is too long.
+    #[error("an upload has at most {limit} bytes")]
+    UploadTooLarge {
+        /// Most bytes.
+        limit: u64,
+    },
+    /// The upload came too slowly, or broke off.
+    #[error("{reason}")]
+    UploadBrokeOff {
+        /// Why.
+        reason: String,
+    },
+    /// The upload is not a bundle that the chain carries.
+    #[error("{reason}")]
+    UploadRefused {
+        /// As it would stand in the folder; `malformed` if it is no archive of a run.
+        state: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The run is here already.
+    #[error("run {run} is here already")]
+    UploadHere {
+        /// The run.
+        run: RunId,
+    },
     /// One address asks too often.
     #[error("too many requests from your address; try again in {retry_after_s} s")]
     TooMany {
@@ -144,6 +179,12 @@ impl Refusal {
             Self::StepNotHere { .. } => (StatusCode::NOT_FOUND, "step_not_here"),
             Self::NoFile { .. } => (StatusCode::NOT_FOUND, "no_file"),
             Self::FileChanged { .. } => (StatusCode::SERVICE_UNAVAILABLE, "file_changed"),
+            Self::UploadOff {} => (StatusCode::FORBIDDEN, "upload_off"),
+            Self::UploadBusy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "upload_busy"),
+            Self::UploadTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large"),
+            Self::UploadBrokeOff { .. } => (StatusCode::BAD_REQUEST, "upload_broke_off"),
+            Self::UploadRefused { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "upload_refused"),
+            Self::UploadHere { .. } => (StatusCode::CONFLICT, "upload_here"),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many"),
             Self::TooManyListeners { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too_many_listeners"),
             Self::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
@@ -159,7 +200,10 @@ impl Refusal {
 
     /// Adds what every form of the answer carries.
     pub fn finish(&self, mut response: Response) -> Response {
-        if let Self::TooMany { retry_after_s } | Self::TooManyListeners { retry_after_s, .. } = self {
+        if let Self::TooMany { retry_after_s }
+        | Self::TooManyListeners { retry_after_s, .. }
+        | Self::UploadBusy { retry_after_s } = self
+        {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
         }
         response

@@ -5,7 +5,7 @@ use axum::{
     extract::Request,
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, put},
 };
 use tower_http::compression::CompressionLayer;
 
@@ -17,7 +17,7 @@ use super::{
     state::AppState,
 };
 use crate::{
-    api::{badge, dumps, export, feed, files, handlers, live, openapi, torrents},
+    api::{badge, dumps, export, feed, files, handlers, live, openapi, torrents, upload},
     page,
 };
 
@@ -49,6 +49,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/runs/{run}/steps/{step}", get(handlers::step))
         .route("/api/v1/runs/{run}/steps/{step}/evidence", get(files::evidence))
         .route("/api/v1/runs/{run}/files/{*name}", get(files::file))
+        .route("/api/v1/runs/{run}/series", get(handlers::series))
         .route("/api/v1/runs/{run}/history", get(handlers::history))
         .route("/api/v1/runs/{run}/bundles", get(handlers::bundles))
         .route("/api/v1/runs/{run}/attestations", get(handlers::attestations))
@@ -56,6 +57,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/runs/{run}/badge.json", get(badge::json))
         .route("/api/v1/runs/{run}/export/{file}", get(export::run))
         .route("/api/v1/export/{file}", get(export::runs))
+        .route("/api/v1/bundles", put(upload::put))
         .route("/api/v1/verifiers", get(handlers::verifiers))
         .route("/api/v1/sources", get(handlers::sources))
         .route("/api/v1/openapi.json", get(openapi::openapi))

@@ -15,6 +15,7 @@ use axum::{
     Router,
     http::{StatusCode, header},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use chain::RunOnChain;
 use ledger::{Digest, FieldElement, StepIndex};
 use portal::{
@@ -108,6 +109,7 @@ async fn a_bundle_of_what_is_anchored_is_verified_and_served() {
             "the folder is nobody's business"
         );
 
+        the_records_are_told(&app).await;
         the_evidence_holds(&app).await;
         the_files_are_the_bundles(&app, &folder.run).await;
         let page = get(&app, &format!("/runs/{id}/steps/5")).await;
@@ -164,6 +166,26 @@ async fn the_evidence_holds(app: &Router) {
     assert_eq!(beyond.refusal(), (404, "no_step".into()));
 }
 
+/// What the records say, and that a proof leads to its step.
+async fn the_records_are_told(app: &Router) {
+    let id = KEPT.run().run;
+    let series = get(app, &format!("/api/v1/runs/{id}/series?limit=5")).await.json();
+    assert_eq!((series["points"].as_array().unwrap().len(), &series["next_from"]), (5, &5.into()));
+    let first = &series["points"][0];
+    assert_eq!((&first["loss"], &first["prove_ms"]), (&"2.5010029159666316".into(), &946.into()));
+    assert!(first["learning_rate"].as_str().unwrap().starts_with("0.00300000"), "{first}");
+    let rest = get(app, &format!("/api/v1/runs/{id}/series?from=5")).await.json();
+    assert_eq!((rest["points"].as_array().unwrap().len(), rest["next_from"].is_null()), (3, true));
+    let proof = Digest::of(&fs::read(KEPT.dir.path().join("proofs/step_000005.proof")).unwrap());
+    let found = get(app, &format!("/api/v1/runs?q={proof}")).await.json();
+    assert_eq!((&found["steps"][0]["run"], &found["steps"][0]["step"]), (&id.to_string().into(), &5.into()));
+    let page = get(app, &format!("/runs/{id}")).await;
+    for part in ["Course of the run", "<figcaption>Loss</figcaption>", "<figcaption>Proving time (ms)</figcaption>"] {
+        assert!(page.text().contains(part), "{part}");
+    }
+    assert!(!page.text().contains("<figcaption>Gradient norm"), "nothing was said of it");
+}
+
 async fn the_files_are_the_bundles(app: &Router, run: &Path) {
     let id = KEPT.run().run;
     let kinds = [
@@ -182,7 +204,8 @@ async fn the_files_are_the_bundles(app: &Router, run: &Path) {
         assert_eq!(answer.headers["x-content-type-options"], "nosniff");
         let last = name.rsplit('/').next().unwrap();
         assert_eq!(answer.headers[header::CONTENT_DISPOSITION], format!("attachment; filename=\"{last}\""));
-        assert!(answer.headers["repr-digest"].to_str().unwrap().starts_with("sha-256=:"));
+        let digest = STANDARD.encode(Digest::of(answer.bytes()).0);
+        assert_eq!(answer.headers["repr-digest"], format!("sha-256=:{digest}:"));
     }
     fs::write(run.join("secret"), "x").unwrap();
     for name in [
@@ -232,6 +255,8 @@ async fn nothing_is_verified_that_the_chain_does_not_carry() {
         index.confirm(entry(index).await.key, block(0, 5).at, Some(&KEPT.head(5, 1)), false).await.unwrap();
         assert_eq!(entry(index).await.status, Status::BundleNotSeen);
         let id = KEPT.run().run;
+        let series = get(&app, &format!("/api/v1/runs/{id}/series")).await.json();
+        assert_eq!(series["points"].as_array().unwrap().len(), 4, "nor are records of steps that went shown");
         let answer = get(&app, &format!("/api/v1/runs/{id}/steps/3/evidence")).await;
         assert_eq!(answer.refusal(), (404, "no_bundle".into()));
         assert_eq!(get(&app, &format!("/api/v1/runs/{id}/files/run.json")).await.refusal().1, "no_bundle");

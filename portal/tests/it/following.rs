@@ -21,7 +21,16 @@ use crate::support::{
 /// Small pages, no pauses.
 fn options() -> Options {
     let pause = Duration::from_millis(5);
-    Options { page: 4, overlap: 2, n_heads: 8, n_again: 1, poll: pause, backoff: pause, max_backoff: pause }
+    Options {
+        page: 4,
+        overlap: 2,
+        n_heads: 8,
+        n_again: 1,
+        n_receipts: 8,
+        poll: pause,
+        backoff: pause,
+        max_backoff: pause,
+    }
 }
 
 async fn follower(world: &World, index: &Index) -> Follower {
@@ -70,6 +79,12 @@ async fn what_was_there_and_what_comes_is_indexed() {
         let (n_confirmed, before) = level(&follower).await;
         assert_eq!(n_confirmed, 2);
         assert!(before.len() > 1, "it took several pages: {before:?}");
+        // What the first epoch's transaction cost, by its receipt.
+        let epoch = index.epochs(entry(index, one.run).await.key, 0, 1).await.unwrap().remove(0);
+        let receipt = world.anvil.request("eth_getTransactionReceipt", json!([epoch.tx.to_string()])).await;
+        let gas = epoch.gas.map(|gas| format!("{gas:#x}"));
+        assert_eq!(gas.as_deref(), receipt["gasUsed"].as_str());
+        assert_eq!(index.open_receipts(follower.source(), 9).await.unwrap(), [], "each is asked for once");
         world.anchor(&mut one, 4).await;
         let announcement = Announcement {
             size: TreeSize(4),

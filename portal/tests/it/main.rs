@@ -18,3 +18,4 @@ mod search;
 mod serving;
 mod status;
 mod torrents;
+mod uploads;

@@ -341,7 +341,8 @@ async fn the_description_is_what_the_handlers_answer() {
             let file = if path.starts_with("/api/v1/export") { "runs.csv" } else { "steps.csv" };
             let run = history.log.run.to_string();
             let asked = path.replace("{run}", &run).replace("{step}", "3").replace("{file}", file);
-            let described = &methods["get"]["responses"];
+            // Uploads have tests of their own.
+            let Some(described) = methods.get("get").map(|get| &get["responses"]) else { continue };
             if asked.ends_with("/events") || asked.ends_with("/evidence") || asked.contains("/files/") {
                 // A stream without end, whose words are tested above; and what needs a bundle, which has tests of its own.
                 continue;

@@ -1,5 +1,7 @@
 //! The info dictionary: what infohashes cover, and what peers send for a magnet link (BEP 9).
 
+use ledger::Digest;
+
 use super::{Info, Visibility};
 #[cfg(feature = "swarm")]
 use super::{Tracker, parse::LIMITS};
@@ -9,6 +11,7 @@ use crate::bencode::{Value, decode, encode};
 use crate::files::FileEntry;
 use crate::files::FileList;
 use crate::infohash::{InfohashV1, InfohashV2};
+use crate::path::ContentPath;
 use crate::piece::PieceLength;
 
 /// What the infohashes cover: names, lengths, pieces and roots of files.
@@ -62,6 +65,12 @@ impl Metadata {
     /// The name that clients of BEP 52 know.
     pub fn infohash_v2(&self) -> InfohashV2 {
         self.infohashes.1
+    }
+
+    /// Root of a file's tree in v2; none if the file is empty or not there.
+    pub fn root(&self, path: &ContentPath) -> Option<Digest> {
+        let at = self.info.files.files().binary_search_by(|file| file.path.cmp(path)).ok()?;
+        self.info.hashes.files().get(at)?.root
     }
 
     /// The bytes of the info dictionary.

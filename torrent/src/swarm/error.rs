@@ -6,8 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ledger::Digest;
+
+use crate::hash::HashError;
 use crate::infohash::{InfohashV1, InfohashV2};
 use crate::metainfo::MetainfoError;
+use crate::path::ContentPath;
 
 /// Why a transfer did not happen.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -61,6 +65,19 @@ pub enum SwarmError {
         /// Of the metadata.
         got: InfohashV2,
     },
+    /// A file has v1's hashes, but not its root of v2: the metadata was made of two contents.
+    #[error("{path}: expected the v2 root {}, got {}: it has the v1 hashes", root(expected), root(got))]
+    OtherRoot {
+        /// The file.
+        path: ContentPath,
+        /// Root in the metadata.
+        expected: Option<Digest>,
+        /// Root of what arrived.
+        got: Option<Digest>,
+    },
+    /// What arrived cannot be read again, or was changed meanwhile.
+    #[error("read what arrived: {0}")]
+    ReadBack(Arc<HashError>),
     /// Nothing new arrived for too long.
     #[error(
         "nothing arrived for {} s: {have} of {total} bytes are here, {refused} bytes that came were not what was promised",
@@ -113,4 +130,9 @@ impl SwarmError {
     pub(super) fn engine(operation: &'static str) -> impl FnOnce(anyhow::Error) -> Self {
         move |error| Self::Engine { operation, reason: format!("{error:#}") }
     }
+}
+
+/// In words.
+fn root(root: &Option<Digest>) -> String {
+    root.map_or_else(|| "of an empty file".to_owned(), |root| root.to_string())
 }

@@ -3,7 +3,7 @@
 use ledger::Digest;
 use proptest::prelude::*;
 use sha1::{Digest as _, Sha1};
-use torrent::{FileHashes, HashError, PieceLength, hash};
+use torrent::{FileHashes, HashError, Kernel, PieceLength, hash, hash_with};
 
 use crate::support::{Memory, bytes, path, piece};
 
@@ -50,6 +50,10 @@ fn compare(content: &Memory, length: PieceLength) {
     assert_eq!(parsed, torrent);
     assert_eq!(torrent.hashes().pieces().collect::<Vec<_>>(), v1.iter().collect::<Vec<_>>());
     assert_eq!(torrent.hashes().files(), v2);
+    for kernel in Kernel::available() {
+        let by_it = hash_with(kernel, &content.list(), length, content, &|_| ()).expect("nothing fails in memory");
+        assert_eq!(&by_it, torrent.hashes(), "{}", kernel.as_str());
+    }
 }
 
 #[test]
@@ -68,7 +72,7 @@ fn lengths_around_blocks_and_pieces_are_hashed_as_defined() {
 fn whole_pieces_of_any_number_are_hashed_as_defined() {
     // Around the number of pieces that are hashed side by side, in pieces of one read and of several.
     for log in [14, 17] {
-        for n_pieces in [5, 6, 7, 15, 16, 17, 33] {
+        for n_pieces in [4, 5, 6, 7, 8, 9, 15, 16, 17, 33] {
             let content = Memory::new([("a", bytes(7, n_pieces << log)), ("b", bytes(8, (n_pieces << log) + 1))]);
             compare(&content, piece(log));
         }
@@ -128,8 +132,11 @@ fn files_on_disk_are_hashed_as_in_memory() {
     content.write_to(dir.path());
     let directory = torrent::Directory(dir.path().to_owned());
     for log in [14, 18] {
-        let on_disk = hash(&content.list(), piece(log), &directory, &|_| ()).expect("the files are there");
-        assert_eq!(on_disk, hash(&content.list(), piece(log), &content, &|_| ()).expect("nothing fails in memory"));
+        let in_memory = hash(&content.list(), piece(log), &content, &|_| ()).expect("nothing fails in memory");
+        for kernel in Kernel::available() {
+            let on_disk = hash_with(kernel, &content.list(), piece(log), &directory, &|_| ());
+            assert_eq!(on_disk.expect("the files are there"), in_memory, "{}", kernel.as_str());
+        }
     }
     // The end of one that is hashed side by side is missing.
     std::fs::File::options()
@@ -137,18 +144,26 @@ fn files_on_disk_are_hashed_as_in_memory() {
         .open(dir.path().join("d/b"))
         .and_then(|file| file.set_len((16 << 14) - 1))
         .expect("a file");
-    let shorter = hash(&content.list(), piece(14), &directory, &|_| ()).expect_err("it changed");
-    assert!(matches!(shorter, HashError::Shorter { path: at, expected: 262_144 } if at == path("d/b")));
+    for kernel in Kernel::available() {
+        let shorter = hash_with(kernel, &content.list(), piece(14), &directory, &|_| ()).expect_err("it changed");
+        assert!(matches!(shorter, HashError::Shorter { path: at, expected: 262_144 } if at == path("d/b")));
+    }
 }
 
 #[test]
-fn the_portable_code_passes_the_same_tests() {
+fn the_environment_keeps_to_the_portable_code() {
+    if std::env::var_os("CAIRN_PORTABLE").is_some() {
+        assert_eq!(Kernel::fastest(), Kernel::PORTABLE);
+        return;
+    }
+    assert_eq!(Kernel::fastest(), Kernel::available()[0]);
+    assert_eq!(Kernel::available().last(), Some(&Kernel::PORTABLE));
     let this = std::env::current_exe().expect("a path");
-    let args = ["hashes::", "--skip", "the_portable_code"];
-    let output = std::process::Command::new(this).args(args).env("CAIRN_PORTABLE", "1").output().expect("it runs");
+    let name = "hashes::the_environment_keeps_to_the_portable_code";
+    let output = std::process::Command::new(this).args(["--exact", name]).env("CAIRN_PORTABLE", "1").output();
+    let output = output.expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}");
-    assert!(text.contains("test hashes::whole_pieces_of_any_number_are_hashed_as_defined ... ok"), "{text}");
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 #[cfg(unix)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use torrent::bencode::{Limits, Value, decode, encode};
 use torrent::{
     Content, ContentPath, FileEntry, FileList, Metainfo, Options, PieceLength, Source, Tracker, Visibility, WebSeed,
     hash,
@@ -62,6 +63,29 @@ impl Content for Memory {
     fn open(&self, path: &ContentPath) -> io::Result<Box<dyn Source>> {
         Ok(Box::new(self.0.get(path).ok_or(io::ErrorKind::NotFound)?.clone()))
     }
+}
+
+/// The v1 half of one torrent with the v2 half of another, whose files have the same names and lengths: it agrees with
+/// itself, but no files have all of its hashes.
+pub fn two_faced(v1: &Metainfo, v2: &Metainfo) -> Metainfo {
+    let limits = Limits { bytes: 1 << 20, depth: 50, values: 1 << 20 };
+    let read = |torrent| decode(torrent, limits).expect("bencode");
+    let (v1, v2) = (read(v1.as_bytes()), read(v2.as_bytes()));
+    let info = with(get(&v1, "info"), "file tree", get(&get(&v2, "info"), "file tree"));
+    let mixed = with(with(v1, "info", info), "piece layers", get(&v2, "piece layers"));
+    Metainfo::parse(&encode(&mixed)).expect("it agrees with itself")
+}
+
+fn get<'a>(value: &Value<'a>, key: &str) -> Value<'a> {
+    let Value::Dict(dict) = value else { panic!("not a dictionary") };
+    dict.get(key.as_bytes()).expect("a known key").clone()
+}
+
+fn with<'a>(value: Value<'a>, key: &'static str, new: Value<'a>) -> Value<'a> {
+    let Value::Dict(dict) = value else { panic!("not a dictionary") };
+    // Of two entries with the same key the first stays.
+    let others = dict.entries().iter().cloned();
+    Value::Dict(std::iter::once((key.as_bytes(), new)).chain(others).collect())
 }
 
 /// A piece of 2^`log` bytes.

@@ -4,14 +4,14 @@
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use torrent::swarm::{Discovery, Fetch, Swarm, SwarmError, SwarmOptions, TrackerOptions, TrackerServer};
 use torrent::{Metainfo, Options, Tracker};
 
 use crate::clients::client;
-use crate::support::{Memory, everything, piece};
+use crate::support::{Memory, bytes, everything, piece, two_faced};
 
 /// A tracker, and libtorrent behind it.
 const SWARM: &str = include_str!("libtorrent_swarm.py");
@@ -57,10 +57,8 @@ impl Theirs {
             .stdout(Stdio::piped())
             .spawn()
             .expect("libtorrent runs");
-        let mut line = String::new();
-        BufReader::new(seed.stdout.take().expect("a pipe")).read_line(&mut line).expect("an answer");
+        let ports = answer(&mut BufReader::new(seed.stdout.take().expect("a pipe")));
         let seed = Running(seed);
-        let ports: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         let tracker: Tracker = format!("http://127.0.0.1:{}/announce", ports["tracker"]).parse().expect("a tracker");
         let announced = torrent(Options { trackers: vec![tracker], ..Options::default() });
         let same = |bytes: &[u8]| Metainfo::parse(bytes).expect("what we wrote").infohash_v1();
@@ -125,16 +123,37 @@ fn transmission(port: u16, dir: &Path, config: &Path) -> Command {
     transmission
 }
 
-/// libtorrent likewise, told of `peers`; returns where it listens.
-fn libtorrent(torrent: &Path, dir: &Path, peers: &[SocketAddr]) -> (Running, SocketAddr) {
+/// libtorrent with one torrent.
+struct Libtorrent {
+    /// Where it listens.
+    address: SocketAddr,
+    answers: BufReader<ChildStdout>,
+    _process: Running,
+}
+
+impl Libtorrent {
+    /// Waits until it has everything or gave up, and gives what it says then.
+    fn outcome(mut self) -> serde_json::Value {
+        answer(&mut self.answers)
+    }
+}
+
+/// The next line.
+fn answer(answers: &mut BufReader<ChildStdout>) -> serde_json::Value {
+    let mut line = String::new();
+    answers.read_line(&mut line).expect("an answer");
+    serde_json::from_str(&line).expect("JSON")
+}
+
+/// libtorrent likewise, told of `peers`.
+fn libtorrent(torrent: &Path, dir: &Path, peers: &[SocketAddr]) -> Libtorrent {
     let mut command = client("libtorrent-python");
     command.args(["-c", PEER]).args([torrent, dir]).args(peers.iter().map(|peer| peer.port().to_string()));
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("libtorrent runs");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("an answer");
-    let ports: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-    let port = ports["listen"].as_u64().and_then(|port| port.try_into().ok()).expect("a port");
-    (Running(child), (Ipv4Addr::LOCALHOST, port).into())
+    let mut answers = BufReader::new(child.stdout.take().expect("a pipe"));
+    let process = Running(child);
+    let port = answer(&mut answers)["listen"].as_u64().and_then(|port| port.try_into().ok()).expect("a port");
+    Libtorrent { address: (Ipv4Addr::LOCALHOST, port).into(), answers, _process: process }
 }
 
 /// A port that was free just now.
@@ -153,13 +172,18 @@ struct Ours {
 
 impl Ours {
     async fn new() -> Self {
+        Self::with(|honest| honest).await
+    }
+
+    /// With another torrent that has the v1 half of the honest one.
+    async fn with(change: impl FnOnce(Metainfo) -> Metainfo) -> Self {
         let (scratch, content) = (tempfile::tempdir().expect("scratch space"), everything());
         let interval = Duration::from_secs(1);
         let token = Some("a-secret-of-ours".parse().expect("a token"));
         let tracker = TrackerServer::start(TrackerOptions { listen: LOOPBACK, token, interval }).await;
         let tracker = tracker.expect("a free port");
         let trackers = vec![tracker.url().parse::<Tracker>().expect("an address")];
-        let torrent = content.torrent("run", piece(14), Options { trackers, ..Options::default() });
+        let torrent = change(content.torrent("run", piece(14), Options { trackers, ..Options::default() }));
         tracker.add(torrent.infohash_v1());
         let file = scratch.path().join("it.torrent");
         std::fs::write(&file, torrent.as_bytes()).expect("scratch space");
@@ -183,15 +207,22 @@ impl Ours {
         dir
     }
 
-    /// Seeds with our engine until the client has everything.
-    async fn fetched_by(self, client: impl FnOnce(&Self, SocketAddr) -> Running) {
+    /// Our engine seeding it, and where.
+    async fn seeded(&self) -> (Swarm, SocketAddr) {
         let dir = self.path("ours");
         self.content.write_to(&dir);
         let discovery = [Discovery::Trackers].into();
         let swarm = Swarm::start(SwarmOptions { listen: Some(LOOPBACK), discovery, ..SwarmOptions::default() });
         let swarm = swarm.await.expect("a free port");
         swarm.seed(&self.torrent, &dir, &[]).await.expect("everything is there");
-        let client = client(&self, swarm.listen_addr().expect("it listens"));
+        let address = swarm.listen_addr().expect("it listens");
+        (swarm, address)
+    }
+
+    /// Seeds with our engine until the client has everything.
+    async fn fetched_by(self, client: impl FnOnce(&Self, SocketAddr) -> Running) {
+        let (_swarm, seed) = self.seeded().await;
+        let client = client(&self, seed);
         let waited = tokio::task::spawn_blocking(move || wait_for(&self.content, &self.path("theirs/run")));
         waited.await.expect("it arrived");
         drop(client);
@@ -234,8 +265,53 @@ async fn transmission_fetches_what_we_seed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn libtorrent_fetches_what_we_seed() {
-    let client = |ours: &Ours, seed| libtorrent(&ours.file, &ours.path("theirs"), &[seed]).0;
-    Ours::new().await.fetched_by(client).await;
+    let ours = Ours::new().await;
+    let (_swarm, seed) = ours.seeded().await;
+    let said = outcome(libtorrent(&ours.file, &ours.path("theirs"), &[seed])).await;
+    // It knows the torrent by both hashes, and counts a piece as here only if SHA-1 and the leaves' SHA-256 hold: the next test.
+    let (v1, v2) = (ours.torrent.infohash_v1().to_string(), ours.torrent.infohash_v2().to_string());
+    assert_eq!(said, serde_json::json!({ "is_seeding": true, "error": null, "v1": v1, "v2": v2 }));
+    wait_for(&ours.content, &ours.path("theirs/run"));
+}
+
+/// The v2 half of a torrent whose files have the same lengths, but other bytes.
+fn with_other_leaves(honest: Metainfo) -> Metainfo {
+    let other = Memory(everything().0.into_iter().map(|(path, held)| (path, bytes(99, held.len()))).collect());
+    let forged = two_faced(&honest, &other.torrent("run", piece(14), Options::default()));
+    assert!(forged.hashes().pieces().eq(honest.hashes().pieces()));
+    assert_ne!(forged.hashes().files(), honest.hashes().files());
+    forged
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn libtorrent_refuses_what_has_the_v1_hashes_only() {
+    let ours = Ours::with(with_other_leaves).await;
+    let (_swarm, seed) = ours.seeded().await;
+    let said = outcome(libtorrent(&ours.file, &ours.path("theirs"), &[seed])).await;
+    assert_eq!(said["is_seeding"], false, "{said}");
+    assert_eq!(said["error"], "v1 and v2 hashes do not describe the same data", "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn we_refuse_what_has_the_v1_hashes_only() {
+    let ours = Ours::with(with_other_leaves).await;
+    let (_seeder, peer) = ours.seeded().await;
+    let dir = ours.path("fetched");
+    let (metadata, peers, stall) = (ours.torrent.metadata(), [peer], PATIENCE);
+    let fetch = Fetch { metadata, dir: &dir, peers: &peers, trackers: &[], web_seeds: &[], only: None, stall };
+    let swarm = Swarm::start(SwarmOptions::default()).await.expect("an engine");
+    let refused = swarm.fetch(&fetch, &|_| ()).await.expect_err("no file has its root");
+    // All of v1's pieces arrived.
+    wait_for(&ours.content, &dir);
+    let SwarmError::OtherRoot { path, expected, got } = refused else { panic!("{refused}") };
+    let honest = ours.content.torrent("run", piece(14), Options::default());
+    assert_eq!((expected, got), (metadata.root(&path), honest.metadata().root(&path)));
+    assert_ne!(expected, got, "{path}");
+}
+
+/// What libtorrent says in the end.
+async fn outcome(client: Libtorrent) -> serde_json::Value {
+    tokio::task::spawn_blocking(move || client.outcome()).await.expect("an outcome")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,6 +337,6 @@ async fn we_fetch_what_libtorrent_seeds() {
     let ours = Ours::new().await;
     // It knows padding, so it seeds a directory as it is.
     ours.content.write_to(&ours.path("theirs/run"));
-    let (_seed, peer) = libtorrent(&ours.file, &ours.path("theirs"), &[]);
-    ours.fetch_from(peer).await;
+    let seed = libtorrent(&ours.file, &ours.path("theirs"), &[]);
+    ours.fetch_from(seed.address).await;
 }

@@ -8,6 +8,7 @@ use audit::{Check, Checks, Reason};
 use ledger::{Digest, Root, RunId, StepIndex, TreeSize};
 use store::layout::RunFile;
 use store::{ProofFiles, RunDir, StoreError, VerifiedLog};
+use torrent::swarm::SwarmError;
 
 use super::source::Found;
 use crate::cmd::verify::{Verify, checks};
@@ -15,7 +16,7 @@ use crate::cmd::{Global, block_on};
 use crate::output::Output;
 use crate::rpc;
 
-/// Files that have the torrent's hashes, which says nothing about the run yet.
+/// Files that have the torrent's v1 hashes, which says nothing about the run yet.
 pub struct Arrival<'a> {
     /// Where they are.
     pub dir: &'a Path,
@@ -23,6 +24,8 @@ pub struct Arrival<'a> {
     pub run: RunId,
     /// What the chain says.
     pub found: &'a Found,
+    /// Whether they have the torrent's v2 roots, too.
+    pub roots: Result<(), SwarmError>,
     /// The steps whose proofs are here; all if none.
     pub sampled: Option<&'a [u64]>,
 }
@@ -53,6 +56,8 @@ impl Arrival<'_> {
     }
 
     fn all(&self, with_proofs: bool, global: &Global, out: &Output, checks: &mut Checks<'_>) -> anyhow::Result<Held> {
+        let roots = self.roots.clone().map_err(Reason::other);
+        checks.note("v2 roots", roots, |()| "those of the torrent".to_owned())?;
         // A file that is no run is the bundle's fault.
         let dir = checks.note("run.json", RunDir::open(self.dir), |dir| dir.run().run().to_string())?;
         let same = if dir.run().run() == self.run {

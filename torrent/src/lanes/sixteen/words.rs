@@ -3,7 +3,8 @@
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::{BLOCK, LANES};
+use super::LANES;
+use crate::lanes::BLOCK;
 
 /// The same word of every lane's state or message.
 pub(super) type Words = [u32; LANES];

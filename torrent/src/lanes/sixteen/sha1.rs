@@ -1,11 +1,9 @@
-//! SHA-1 in sixteen lanes. Source: FIPS 180-4, 5.3.1 and 6.1.2.
+//! SHA-1 in sixteen lanes. Source: FIPS 180-4, 6.1.2.
 
 use std::arch::x86_64::*;
 
 use super::words::{add, choose, majority, splat, xor};
-
-/// State before the first block.
-pub(super) const START: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+use crate::lanes::standard::SHA1_K;
 
 /// Takes up a block of every lane.
 #[inline]
@@ -42,10 +40,10 @@ pub(super) fn compress(state: &mut [__m512i; 5], message: [__m512i; 16]) {
             five!($t + 15, $f, k);
         };
     }
-    twenty!(0, choose, 0x5a82_7999);
-    twenty!(20, xor, 0x6ed9_eba1);
-    twenty!(40, majority, 0x8f1b_bcdc);
-    twenty!(60, xor, 0xca62_c1d6);
+    twenty!(0, choose, SHA1_K[0]);
+    twenty!(20, xor, SHA1_K[1]);
+    twenty!(40, majority, SHA1_K[2]);
+    twenty!(60, xor, SHA1_K[3]);
     for (word, new) in state.iter_mut().zip([a, b, c, d, e]) {
         *word = add(*word, new);
     }

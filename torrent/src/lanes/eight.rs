@@ -1,0 +1,96 @@
+//! Eight messages side by side: SHA-1 and the schedule of SHA-256 in the 32-bit lanes of AVX2's registers, the rounds of
+//! SHA-256 by the processor's instructions for them.
+
+mod compress;
+mod words;
+
+use std::arch::x86_64::*;
+
+use compress::{Sha256, compress};
+use ledger::Digest;
+use words::Words;
+
+use super::standard::{SHA1_START, padding};
+use super::{BLOCK, Pieces, digests};
+
+/// Messages side by side.
+const LANES: usize = 8;
+
+/// Shows that this machine has the instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Eight(());
+
+impl Eight {
+    /// Looks for the instructions.
+    pub(crate) fn detect() -> Option<Self> {
+        let here = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("sha");
+        here.then_some(Self(()))
+    }
+
+    /// Eight pieces of which nothing was hashed yet.
+    pub(crate) fn pieces(self) -> EightPieces {
+        EightPieces { sha1: SHA1_START.map(|word| [word; LANES]), bytes: 0, _here: self }
+    }
+}
+
+/// The pieces of [`Eight`].
+pub(crate) struct EightPieces {
+    sha1: [Words; 5],
+    /// So far, of each piece.
+    bytes: u64,
+    _here: Eight,
+}
+
+impl Pieces<LANES> for EightPieces {
+    const MIN: usize = 5;
+
+    fn leaves(&mut self, leaves: [&[u8]; LANES]) -> [Digest; LANES] {
+        let leaves = super::blocks(leaves);
+        self.bytes += (leaves[0].len() * BLOCK) as u64;
+        #[expect(unsafe_code, reason = "the caller's processor may lack the instructions")]
+        // SAFETY: `_here` was made by `Eight::detect`, which found them.
+        let roots = unsafe { hash(&mut self.sha1, &leaves) };
+        digests(&roots).map(Digest)
+    }
+
+    fn finish(self) -> [[u8; 20]; LANES] {
+        #[expect(unsafe_code, reason = "the caller's processor may lack the instructions")]
+        // SAFETY: `_here` was made by `Eight::detect`, which found them.
+        let ends = unsafe { end(self.sha1, self.bytes) };
+        digests(&ends)
+    }
+}
+
+/// SHA-256 of each leaf, while `sha1` takes them up.
+#[target_feature(enable = "avx2,sha")]
+fn hash(sha1: &mut [Words; 5], leaves: &[&[[u8; BLOCK]]; LANES]) -> [Words; 8] {
+    let mut v1 = words::load(*sha1);
+    let mut v2 = [Sha256::start(); LANES];
+    for at in 0..leaves[0].len() {
+        let mut blocks = [&leaves[0][at]; LANES];
+        for (block, leaf) in blocks.iter_mut().zip(leaves) {
+            *block = &leaf[at];
+        }
+        compress(&mut v1, &mut v2, words::transpose(blocks));
+    }
+    *sha1 = words::store(v1);
+    // SHA-1 goes on with the next leaf, and what it makes of this one's padding is dropped.
+    compress(&mut v1, &mut v2, padded((leaves[0].len() * BLOCK) as u64));
+    let states = v2.map(|state| state.words());
+    std::array::from_fn(|word| states.map(|state| state[word]))
+}
+
+/// The state behind the padding of pieces of `bytes` bytes.
+#[target_feature(enable = "avx2,sha")]
+fn end(sha1: [Words; 5], bytes: u64) -> [Words; 5] {
+    let mut v1 = words::load(sha1);
+    // What SHA-256 makes of it is dropped.
+    compress(&mut v1, &mut [Sha256::start(); LANES], padded(bytes));
+    words::store(v1)
+}
+
+/// The last block of messages of `bytes` bytes.
+#[target_feature(enable = "avx2")]
+fn padded(bytes: u64) -> [__m256i; 16] {
+    padding(bytes).map(|word| words::splat(word))
+}
