@@ -157,7 +157,7 @@ fn steps(site: &mut Site, made: &Made, capsule: &Path) {
     bad("another path", path, "inclusion", "");
     let earlier = changed(&honest, |e| e.earlier[0].root = e.root);
     bad("a root that is not extended", earlier, "consistency with earlier roots", "");
-    let key = changed(&honest, |e| flip(&mut e.step_key, 400));
+    let key = changed(&honest, |e| flip(&mut e.step_key, 200));
     bad("another key", key, "step key", "");
 }
 

@@ -39,6 +39,11 @@ impl Made {
         Self { demo, home, scratch }
     }
 
+    /// The home that has the epoch key.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }

@@ -74,7 +74,7 @@ async fn an_anchored_run_is_shown_as_the_contract_has_it() {
     let start = Instant::now();
     let shown = loop {
         let answer = portal.get(&path);
-        if answer.status == 200 && answer.json()["status"] == "bundle_not_seen" {
+        if answer.status == 200 && answer.json()["status"] == "bundle_not_seen" && answer.json()["epochs"] == 2 {
             break answer.json();
         }
         assert!(start.elapsed() < Duration::from_secs(60), "{}", answer.text());
