@@ -139,8 +139,9 @@ mod tests {
 
     fn path(words: &[StepWord]) -> String {
         let html = draw(&QUANTITIES[0], words, words.last().unwrap().step.0).unwrap().to_html();
-        let line = html.split("class=\"line\"").nth(1).unwrap();
-        line.split('"').nth(1).unwrap().to_owned()
+        // The axis is drawn first.
+        let line = html.split(" d=\"").nth(2).unwrap();
+        line.split('"').next().unwrap().to_owned()
     }
 
     #[test]
