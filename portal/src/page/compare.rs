@@ -63,8 +63,8 @@ pub(crate) async fn page(
     Ok(layout("Compare", Place::Compare, None, content(typed, pair.as_ref(), all)))
 }
 
-/// Finds the first epochs that end at the same step in different states. State digests hold neither run nor step, so equal ones
-/// are equal states.
+/// Finds the first epochs that end at the same step with different commitments to the state. Equal commitments are equal states;
+/// different ones say nothing by themselves, as each run blinds its own (`docs/spec/commitment.md`).
 async fn diverge(index: &Index, left: &RunEntry, right: &RunEntry) -> Result<Divergence, Refusal> {
     if left.registration.genesis_state != right.registration.genesis_state {
         return Ok(Divergence::Start);
@@ -162,7 +162,8 @@ fn result(pair: &Pair, all: bool) -> AnyView {
     };
     view! {
         <section aria-labelledby="states">
-            <h2 id="states">"Where the states part"</h2>
+            <h2 id="states">"Where the committed states part"</h2>
+            <p class="help">"Commitments to states are blinded by each run's own secret: equal ones are equal states, different ones may still hide equal states. Only the same run on two contracts, and children at their start, share them."</p>
             {parting(left, right, divergence)}
         </section>
         <section aria-labelledby="differences">
@@ -179,17 +180,17 @@ fn result(pair: &Pair, all: bool) -> AnyView {
 
 fn parting(left: &RunEntry, right: &RunEntry, divergence: &Divergence) -> AnyView {
     let epochs = match divergence {
-        Divergence::Start => return view! { <p>"The runs start from different states."</p> }.into_any(),
+        Divergence::Start => return view! { <p>"The runs start from different commitments."</p> }.into_any(),
         Divergence::Never { steps } => {
             let words = format!(
-                "Their anchored states are the same after {steps} steps, and at no later step are both anchored."
+                "Their anchored commitments are the same after {steps} steps, and at no later step are both anchored."
             );
             return view! { <p>{words}</p> }.into_any();
         }
         Divergence::After { same, left: a, right: b } => {
             let words = format!(
-                "The states are the same after {same} steps and differ after {}. The step that first differs is one of {same} to {}: the \
-                 contracts keep states at the ends of epochs.",
+                "The commitments are the same after {same} steps and differ after {}. The step that first differs is one of {same} to {}: \
+                 the contracts keep them at the ends of epochs.",
                 a.size,
                 a.size.0.saturating_sub(1)
             );
