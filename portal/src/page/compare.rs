@@ -27,12 +27,12 @@ struct Pair {
 enum Divergence {
     /// They do not start from the same state.
     Start,
-    /// Their states are the same after so many steps, and nowhere later in common.
+    /// Their commitments are the same after so many steps, and nowhere later in common.
     Never {
         /// The steps.
         steps: u64,
     },
-    /// Their states are the same after `same` steps, and differ after the epochs that end next.
+    /// Their commitments are the same after `same` steps, and differ after the epochs that end next.
     After {
         /// Steps after which the states were last the same.
         same: u64,

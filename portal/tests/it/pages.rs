@@ -130,7 +130,7 @@ async fn two_runs_part_at_the_epoch_whose_state_differs() {
         let (a, b) = (one.log.run, two.log.run);
         let page = get(&app(index), &format!("/compare?a={a}&b={b}&contract={}", SOURCE.contract)).await;
         assert_eq!(page.status, StatusCode::OK);
-        assert!(page.text().contains("Where the states part"));
+        assert!(page.text().contains("Where the committed states part"));
         let same = get(&app(index), &format!("/compare?a={a}&b={a}")).await;
         assert!(same.text().contains("Nothing differs"), "{}", same.text());
     })
