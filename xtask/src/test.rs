@@ -108,8 +108,10 @@ fn all(test: &Test, total: &mut Count) -> anyhow::Result<()> {
     let database = postgres::Server::start(&tools)?;
     // Proving is memory-hungry: one test binary at a time (cargo does that), two tests at once.
     let mut rust = cargo(&repo);
-    rust.args(["test", "--workspace", "--no-fail-fast"]).env("RUST_TEST_THREADS", "2");
+    // Examples are programs for benchmarks, which clippy compiles far enough.
+    rust.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]).env("RUST_TEST_THREADS", "2");
     runner("rust", rust.env("DATABASE_URL", &database.address), total)?;
+    runner("rust, documentation", cargo(&repo).args(["test", "--workspace", "--doc"]), total)?;
     drop(database);
     runner("python", &mut python::tests(&tools)?, total)?;
     if !test.no_demo {
