@@ -90,7 +90,8 @@ def test_the_portals_api_answers_as_its_description_says(portal, run, tmp_path):
         assert time.monotonic() < deadline, get(f"{portal}/api/v1/runs")
         time.sleep(0.1)
     assert [(r["run"], r["epochs"]) for r in runs] == [(run["run"], len(run["submissions"]))]
-    # A stream has no end.
-    done = schemathesis(f"{portal}/api/v1/openapi.json", tmp_path, "--exclude-path-regex", "/events$")
+    # A stream has no end; bundles, which it cannot make up, are sent by tests of their own.
+    left_out = ["--exclude-path-regex", "/events$", "--exclude-method", "PUT"]
+    done = schemathesis(f"{portal}/api/v1/openapi.json", tmp_path, *left_out)
     assert done.returncode == 0, done.stdout + done.stderr
     assert get(f"{portal}/api/v1/runs/{run['run']}")["status"] == "bundle_not_seen"

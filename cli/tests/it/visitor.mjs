@@ -129,7 +129,7 @@ const properties = {
       assert.equal(await tab.locator("main img").count(), 0);
       await tab.goto(`${portal}/verify`);
       const section = tab.locator('section[data-island="capsule"]');
-      await section.getByLabel("Capsule").setInputFiles({ name: `${markup}.capsule`, mimeType: "text/html", buffer: Buffer.from(markup) });
+      await section.getByLabel("Capsule", { exact: true }).setInputFiles({ name: `${markup}.capsule`, mimeType: "text/html", buffer: Buffer.from(markup) });
       failedWith(await pressed(section), "capsule", /./);
       for (const path of ["/?q=", "/?sort=", "/runs/", "/nothing/"]) {
         await tab.goto(portal + path + encodeURIComponent(markup));
@@ -145,11 +145,11 @@ const properties = {
       await tab.getByText("Ready without a network").waitFor();
       await context.setOffline(true);
       const section = tab.locator('section[data-island="capsule"]');
-      await section.getByLabel("Capsule").setInputFiles(scenario.capsule);
+      await section.getByLabel("Capsule", { exact: true }).setInputFiles(scenario.capsule);
       const good = await pressed(section);
       assert.equal(good.state, "holds", JSON.stringify(good.lines.at(-1) ?? good.verdict));
       await shot(tab, "capsule");
-      await section.getByLabel("Capsule").setInputFiles(scenario.forged);
+      await section.getByLabel("Capsule", { exact: true }).setInputFiles(scenario.forged);
       failedWith(await pressed(section), "log, records, proof files, tree, epochs", /step_000003\.proof/);
     });
   },
@@ -244,6 +244,8 @@ const properties = {
       (await walk(PAGES.verify))("button", /^Verify the capsule$/);
       (await walk(PAGES.step))("button", /^Verify this step$/);
       await tab.goto(portal + PAGES.step);
+      // Until the module is there, the button cannot be pressed and Tab passes it by.
+      await tab.locator('section[data-island="step"] button:enabled').waitFor();
       await tab.locator('section[data-island="step"]').getByLabel("Your own node").focus();
       await tab.keyboard.press("Tab");
       await tab.keyboard.press("Enter");

@@ -1,6 +1,6 @@
 //! What a list of runs is asked for, by pages and programs alike, and where a run is looked up.
 
-use ledger::{Address, RunId};
+use ledger::{Address, ChainId, RunId};
 
 use crate::{
     index::{Cursor, Hit, Index, RunEntry, RunFilter, RunPage, RunSort, Status},
@@ -86,7 +86,7 @@ impl RunQuery {
             match name.as_str() {
                 "q" => out.search = Some(Needle::parse(value).map_err(|reason| malformed("q", reason))?),
                 "status" => out.filter.statuses.push(typed("status", value)?),
-                "chain" => out.filter.chain = Some(typed("chain", value)?),
+                "chain" => out.filter.chain = Some(ChainId(number("chain", value)?)),
                 "contract" => out.filter.contract = Some(typed("contract", value)?),
                 "owner" => out.filter.owner = Some(typed("owner", value)?),
                 "policy" => out.filter.policy = Some(typed("policy", value)?),
@@ -272,6 +272,7 @@ mod tests {
             ("q=0x1234", "q"),
             ("status=good", "status"),
             ("chain=-1", "chain"),
+            ("chain=9223372036854775808", "chain"),
             ("owner=0x12", "owner"),
             ("min_steps=1e3", "min_steps"),
             ("max_steps=18446744073709551615", "max_steps"),
