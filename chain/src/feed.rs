@@ -110,7 +110,14 @@ impl Client {
     ) -> Result<Vec<AnchorLog>, ChainError> {
         let contracts: Vec<_> = [Some(contract), attestations].into_iter().flatten().map(convert::address).collect();
         let filter = Filter::new().address(contracts.clone()).event_signature(SIGNATURES.to_vec());
-        let logs = self.logs_between(filter, from_block, to.number).await?;
+        let logs = match self.logs_between(filter, from_block, to.number).await {
+            Ok(logs) => logs,
+            // Some nodes refuse blocks above their newest: then the chain went back.
+            Err(error) => {
+                self.header(to).await?;
+                return Err(error);
+            }
+        };
         let mut times: BTreeMap<u64, u64> = BTreeMap::new();
         let mut out = Vec::with_capacity(logs.len());
         for log in logs.iter().filter(|log| !log.removed && contracts.contains(&log.address())) {

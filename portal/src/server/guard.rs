@@ -8,7 +8,7 @@ use std::{
 use axum::{
     extract::{ConnectInfo, Request, State},
     http::{
-        HeaderMap, HeaderName, HeaderValue,
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
         header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
     },
     middleware::Next,
@@ -48,6 +48,10 @@ pub async fn protect(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     for (name, value) in HEADERS {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    // A visitor keeps the answer that a 304 confirms, with the policy that came with it; one for another kind would replace it.
+    if response.status() == StatusCode::NOT_MODIFIED {
+        return response;
     }
     let headers = response.headers_mut();
     let is_page = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
