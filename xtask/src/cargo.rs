@@ -3,7 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
 };
 
 use anyhow::{Context, ensure};
@@ -17,27 +16,13 @@ fn cargo(tools: &Tools) -> Command {
     command
 }
 
-/// Whether programs are built with the features that the tests of the whole workspace need.
-static WITH_TESTS: AtomicBool = AtomicBool::new(false);
-
-/// From now on programs share all artifacts with `cargo test --workspace`, which asks dependencies for more features than
-/// one package does. Without this each is compiled once more; with it the first program takes longer to build.
-pub fn share_with_tests() {
-    WITH_TESTS.store(true, Ordering::Relaxed);
-}
-
-/// Builds one target (`--bin NAME` and the like) of a package and says where its executable is.
+/// Builds one target (`--bin NAME` and the like) and says where its executable is.
 ///
 /// # Errors
 /// If it does not build.
-pub fn build(tools: &Tools, package: &str, target: &[&str], name: &str) -> anyhow::Result<PathBuf> {
-    let mut args = vec!["build", "--message-format", "json-render-diagnostics"];
-    if WITH_TESTS.load(Ordering::Relaxed) {
-        // An example brings in the features of development dependencies.
-        args.extend(["--workspace", "--example", "generated"]);
-    } else {
-        args.extend(["--package", package]);
-    }
+pub fn build(tools: &Tools, target: &[&str], name: &str) -> anyhow::Result<PathBuf> {
+    // The whole workspace chooses the features, so that all programs and tests share what they depend on.
+    let mut args = vec!["build", "--workspace", "--message-format", "json-render-diagnostics"];
     args.extend(target);
     let output = cargo(tools).args(&args).output().context("cargo build")?;
     ensure!(output.status.success(), "cargo {} failed", args.join(" "));

@@ -129,7 +129,7 @@ impl Cairn {
 /// # Errors
 /// If the build fails.
 pub fn build(tools: &Tools) -> anyhow::Result<PathBuf> {
-    cargo::build(tools, "cairn", &["--bin", "cairn"], "cairn")
+    cargo::build(tools, &["--bin", "cairn"], "cairn")
 }
 
 /// The salt of an unfinished demo run, or a new one. Kept until the run is finished, so that an interrupted demo goes on.

@@ -80,7 +80,7 @@ pub fn run(fixtures: &Fixtures) -> anyhow::Result<()> {
 
     second(&tools, &call, &content)?;
 
-    let program = cargo::build(&tools, "verifier-gen", &["--example", "vector"], "vector")?;
+    let program = cargo::build(&tools, &["--example", "vector"], "vector")?;
     let key = text(&newest(&home.join("keys"), |path| path.extension().is_some_and(|kind| kind == "vk"))?)?;
     let vector = cargo::measure(&program, &["--key", &key, "--run", &run])?;
     let kept = tools.repo().join(FILE).with_file_name("epoch_key.vk");

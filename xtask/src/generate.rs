@@ -31,7 +31,7 @@ const VECTORS: &str = "testdata/anchor/demo.json";
 pub fn run(generate: &Generate) -> anyhow::Result<()> {
     let tools = Tools::locate()?;
     tools.install()?;
-    let program = cargo::build(&tools, "verifier-gen", &["--example", "generated"], "generated")?;
+    let program = cargo::build(&tools, &["--example", "generated"], "generated")?;
     let answer = cargo::measure(&program, &[])?;
     let text = |name: &str| answer[name].as_str().with_context(|| format!("the generator gave no {name}"));
 

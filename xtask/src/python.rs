@@ -63,7 +63,7 @@ fn requirements() -> Vec<&'static str> {
 /// As [`environment`]; if `cairn` does not build.
 pub fn tests(tools: &Tools) -> anyhow::Result<Command> {
     let mut command = Command::new(for_tests(tools)?);
-    command.env("CAIRN_BIN", cargo::build(tools, "cairn", &["--bin", "cairn"], "cairn")?);
+    command.env("CAIRN_BIN", cargo::build(tools, &["--bin", "cairn"], "cairn")?);
     command.env("CAIRN_TOOLS", tools.bin_dir());
     command.args(["-B", "-m", "pytest", "-p", "no:cacheprovider"]).current_dir(tools.repo().join("python"));
     Ok(command)

@@ -9,10 +9,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use crate::{
-    broker, browser, cargo as programs, clients, contracts, demo, generate, island, postgres, python, tidy,
-    tools::Tools,
-};
+use crate::{broker, browser, clients, contracts, demo, generate, island, postgres, python, tidy, tools::Tools};
 
 /// All tests: Rust, wasm build, contracts, the Python package, and the demo as the end-to-end run.
 #[derive(Args)]
@@ -94,7 +91,6 @@ fn all(test: &Test, total: &mut Count) -> anyhow::Result<()> {
     broker::install(&tools)?;
     let repo = tools.repo().to_owned();
     tidy::run()?;
-    programs::share_with_tests();
 
     println!("== island: what browsers verify with, and all beneath it, builds for wasm");
     island::run()?;

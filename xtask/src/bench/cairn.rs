@@ -34,7 +34,7 @@ fn text(path: &Path) -> anyhow::Result<String> {
 
 /// Step proofs and their verification.
 pub fn steps(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Value> {
-    let program = build(tools, "prover", &["--example", "step_bench"], "step_bench")?;
+    let program = build(tools, &["--example", "step_bench"], "step_bench")?;
     let home = text(&scratch(tools).join("home"))?;
     let mut rows = Vec::new();
     for &size in sizes {
@@ -64,8 +64,8 @@ pub fn steps(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Valu
 
 /// Step proofs and an epoch proof by the engine and by the library, side by side.
 pub fn engine(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Value> {
-    let step = build(tools, "circuits", &["--example", "engine_bench"], "engine_bench")?;
-    let epoch = build(tools, "aggregator", &["--example", "epoch_bench"], "epoch_bench")?;
+    let step = build(tools, &["--example", "engine_bench"], "engine_bench")?;
+    let epoch = build(tools, &["--example", "epoch_bench"], "epoch_bench")?;
     let home = text(&scratch(tools).join("home"))?;
     let mut rows = Vec::new();
     for &size in sizes {
@@ -124,7 +124,7 @@ fn side_by_side(run: impl Fn(&str) -> anyhow::Result<Value>) -> anyhow::Result<[
 /// Verification of a log of 100,000 steps.
 pub fn log(tools: &Tools) -> anyhow::Result<Value> {
     println!("== log of 100,000 steps");
-    let program = build(tools, "store", &["--bench", "verify_log", "--profile", "dev"], "verify_log")?;
+    let program = build(tools, &["--bench", "verify_log", "--profile", "dev"], "verify_log")?;
     let row = measure(&program, &[])?;
     let records = number(&row, "records_s")?;
     line("records, chain, tree", &format!("{records:.2} s"), Some(("≤ 5 s", records <= 5.0)));
@@ -137,7 +137,7 @@ pub fn log(tools: &Tools) -> anyhow::Result<Value> {
 /// second of processor time, as the machine may have other work.
 pub fn hash(tools: &Tools) -> anyhow::Result<Value> {
     println!("== hashing of a bundle, v1 and v2 at once");
-    let program = build(tools, "torrent", &["--bench", "hash", "--profile", "dev"], "hash")?;
+    let program = build(tools, &["--bench", "hash", "--profile", "dev"], "hash")?;
     let row = measure(&program, &[])?;
     let rate = |row: &Value, field| anyhow::Ok(format!("{:.2} GB/s", number(row, field)?));
     line("SHA-1 alone, a message at a time", &rate(&row, "sha1_gb_cpu_s")?, None);
@@ -161,7 +161,7 @@ pub fn hash(tools: &Tools) -> anyhow::Result<Value> {
 /// An epoch proof of four steps of the demo's model: one without, one with the key in the cache.
 pub fn epoch(tools: &Tools) -> anyhow::Result<Value> {
     println!("== epoch of {EPOCH} steps, 2,410 parameters");
-    let program = build(tools, "cairn", &["--bin", "cairn"], "cairn")?;
+    let program = build(tools, &["--bin", "cairn"], "cairn")?;
     let scratch = scratch(tools);
     let artifacts = scratch.join("artifacts");
     // Only the run is new each time: reference strings and keys stay in the home.

@@ -18,7 +18,7 @@ const ANCHOR: &str = "contracts/snapshots/RealProof.json";
 /// Generated verifiers beside the EVM loader's on the same keys and proofs, then the `anchor` of real epochs of 4 steps.
 pub fn verifiers(tools: &Tools) -> anyhow::Result<Value> {
     println!("== verifiers, beside snark-verifier's EVM loader");
-    let program = build(tools, "verifier-gen", &["--example", "gas_table"], "gas_table")?;
+    let program = build(tools, &["--example", "gas_table"], "gas_table")?;
     let tables = measure(&program, &["--json"])?;
     println!("== anchor of 4 steps, real proofs");
     let args = ["--match-contract", "RealProof", "--match-test", "test_realProof_gas"];
@@ -32,7 +32,7 @@ pub fn verifiers(tools: &Tools) -> anyhow::Result<Value> {
         line(name, figure, gas.map(|gas| ("≤ 450,000", gas <= 450_000)));
     }
     println!("== where the gas of an anchor goes");
-    let program = build(tools, "chain", &["--example", "anchor_gas"], "anchor_gas")?;
+    let program = build(tools, &["--example", "anchor_gas"], "anchor_gas")?;
     let parts = measure(&program, &[])?;
     print_parts(&parts)?;
     Ok(json!({ "verifiers": tables, "anchor": anchor, "anchor_parts": parts }))

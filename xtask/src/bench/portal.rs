@@ -42,7 +42,7 @@ pub fn pages(tools: &Tools) -> anyhow::Result<Value> {
         LOAD[0], LOAD[1], LOAD[2]
     );
     let bin = install(tools)?;
-    let program = build(tools, "portal", &["--example", "serve_load"], "serve_load")?;
+    let program = build(tools, &["--example", "serve_load"], "serve_load")?;
     let dir = tools.cache().join("bench-portal");
     if dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
