@@ -26,7 +26,7 @@ use chain::AnchorLog;
 use history::{History, SOURCE, batch, block};
 use portal::{
     index::{Index, SourceKey, Verification},
-    server::{Options, Rate, serve},
+    server::{Options, Rate, Work, serve},
 };
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -65,7 +65,7 @@ async fn main() -> Result<(), Failure> {
     });
     let rate = Rate { per_second: 1e9, burst: 1e9 };
     let options = Options { rate, ..Options::default() };
-    serve(index, Vec::new(), Vec::new(), None, options, listener, async { drop(end.await) }).await?;
+    serve(index, Work::default(), options, listener, async { drop(end.await) }).await?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@
 //! | `queue` | which bundle is checked when |
 //! | `shelf` | bundles that passed: evidence and files of them |
 //! | `survey` | what a directory holds, before any file of it is read |
+//! | `torrent` | the `.torrent` of a bundle that passed |
 //! | `upload` | bundles that strangers send |
 
 mod check;
@@ -18,6 +19,7 @@ mod disk;
 mod queue;
 pub(crate) mod shelf;
 mod survey;
+pub(crate) mod torrent;
 mod upload;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

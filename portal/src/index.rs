@@ -6,10 +6,13 @@
 
 mod arrival;
 mod attested;
+mod differ;
 mod error;
+mod facets;
 mod fold;
 mod history;
 mod list;
+mod policy;
 mod read;
 mod record;
 mod row;
@@ -28,8 +31,10 @@ use sqlx::{
 pub use arrival::{Arrival, ArrivalState, ReportLine};
 pub use attested::AttestationEntry;
 pub use error::IndexError;
+pub use facets::{DAY, Facets, StepRange};
 pub use history::RunEvent;
-pub use list::{Cursor, Facets, RunFilter, RunPage, RunSort, Status, VerifierEntry, WordError};
+pub use list::{Cursor, RunFilter, RunPage, RunSort, Status, VerifierEntry, WordError};
+pub use policy::Optimizer;
 pub use read::{BundleEntry, EpochEntry, Hit, RunEntry, SourceEntry, Standing, StepEntry};
 pub use record::{OpenReceipt, StepWord};
 pub use told::RunName;
@@ -40,8 +45,12 @@ use error::During;
 use row::{Fields, int};
 
 /// The schema, one version after the other.
-const SCHEMAS: [&str; 3] =
-    [include_str!("index/schema.sql"), include_str!("index/schema_2.sql"), include_str!("index/schema_3.sql")];
+const SCHEMAS: [&str; 4] = [
+    include_str!("index/schema.sql"),
+    include_str!("index/schema_2.sql"),
+    include_str!("index/schema_3.sql"),
+    include_str!("index/schema_4.sql"),
+];
 
 /// Connections of one index: a few readers beside the one that writes.
 const CONNECTIONS: u32 = 8;

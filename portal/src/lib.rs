@@ -11,6 +11,7 @@
 //! | [`hooks`] | signed messages to whoever wants to know of changes |
 //! | [`index`] | what the chain said about runs, in SQLite or PostgreSQL; goes back when the chain does |
 //! | `page` | what people read |
+//! | [`seeders`] | what trackers say of announced bundles |
 //! | [`server`] | the router, and the program around it |
 //! | `time` | moments as text |
 //!
@@ -24,6 +25,7 @@ pub mod follow;
 pub mod hooks;
 pub mod index;
 mod page;
+pub mod seeders;
 pub mod server;
 mod time;
 

@@ -26,6 +26,7 @@ use crate::server::Refusal;
 pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod epoch;
+mod facets;
 mod part;
 mod plot;
 mod record;

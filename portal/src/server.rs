@@ -15,7 +15,7 @@ use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use crate::{bundles::Intake, follow::Follower, hooks::Teller, index::Index};
+use crate::{bundles::Intake, follow::Follower, hooks::Teller, index::Index, seeders::Scraper};
 
 pub(crate) mod cache;
 pub(crate) mod guard;
@@ -35,6 +35,19 @@ pub use state::{AppState, Options};
 /// Time that open connections get after the word to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// What a portal does beside serving.
+#[derive(Default)]
+pub struct Work {
+    /// Follows contracts.
+    pub followers: Vec<Follower>,
+    /// Tells receivers of webhooks.
+    pub tellers: Vec<Teller>,
+    /// Asks trackers.
+    pub scrapers: Vec<Scraper>,
+    /// Takes in bundles.
+    pub intake: Option<Intake>,
+}
+
 /// Follows, takes in bundles and serves until `stop` is ready, then finishes what it is answering and returns. The index is
 /// closed. A check that is being made ends with the process, and begins anew with the next one.
 ///
@@ -42,13 +55,12 @@ const GRACE: Duration = Duration::from_secs(5);
 /// If the listener fails. Nodes that fail end nothing: they are asked again.
 pub async fn serve(
     index: Index,
-    followers: Vec<Follower>,
-    tellers: Vec<Teller>,
-    intake: Option<Intake>,
+    work: Work,
     options: Options,
     listener: TcpListener,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    let Work { followers, tellers, scrapers, intake } = work;
     let shelf = intake.as_ref().map(Intake::shelf);
     let state = AppState::with_bundles(index.clone(), &followers, options, shelf);
     let stopping = watch::Sender::new(false);
@@ -68,6 +80,12 @@ pub async fn serve(
         let mut stopping = stopping.subscribe();
         tasks.spawn(async move {
             teller.run(async { drop(stopping.wait_for(|stop| *stop).await) }).await;
+        });
+    }
+    for scraper in scrapers {
+        let mut stopping = stopping.subscribe();
+        tasks.spawn(async move {
+            scraper.run(async { drop(stopping.wait_for(|stop| *stop).await) }).await;
         });
     }
     if let Some(dumps) = state.dumps().cloned() {

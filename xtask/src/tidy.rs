@@ -27,7 +27,7 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("torrent", &["ledger"]),
     ("audit", &["ledger", "store", "srs", "circuits", "aggregator", "verifier-gen", "chain"]),
     ("island", &["ledger", "chain", "audit"]),
-    ("portal", &["ledger", "store", "chain", "audit"]),
+    ("portal", &["ledger", "store", "chain", "torrent", "audit"]),
     (
         "cairn",
         &[

@@ -15,6 +15,7 @@ use portal::dump::Dumps;
 use portal::follow::{self, Contracts, Follower};
 use portal::hooks::{self, Hook, Teller};
 use portal::index::Index;
+use portal::seeders::{self, Scraper, Seeders};
 use portal::server::{self, Island, Rate};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -81,6 +82,10 @@ pub struct Serve {
     /// File that names receivers of webhooks (docs/spec/portal.md).
     #[arg(long, value_name = "FILE")]
     webhooks: Option<PathBuf>,
+    /// Announce address of an HTTP tracker that is asked, every five minutes, how many peers have announced bundles (BEP 48). The
+    /// tracker learns which runs are looked at here. May be repeated.
+    #[arg(long = "tracker", value_name = "URL")]
+    trackers: Vec<String>,
     /// Folder that a dump of the index is written to each day and served from.
     #[arg(long, value_name = "DIR")]
     dumps: Option<PathBuf>,
@@ -186,6 +191,12 @@ impl Serve {
             for hook in self.webhooks.iter().map(|file| Hook::read(file)).collect::<Result<Vec<_>, _>>()?.concat() {
                 tellers.push(Teller::new(index.clone(), hook, hooks::Options::default())?);
             }
+            let seeders = Seeders::default();
+            let scraper = |tracker: &String| {
+                let options = seeders::Options::default();
+                Scraper::new(index.clone(), tracker, seeders.clone(), options).context("--tracker")
+            };
+            let scrapers = self.trackers.iter().map(scraper).collect::<anyhow::Result<_>>()?;
             let intake = self.intake(global, &index)?;
             let listener =
                 TcpListener::bind(self.listen).await.with_context(|| format!("listen at {}", self.listen))?;
@@ -195,9 +206,10 @@ impl Serve {
             let stop = stop_signal()?;
             let rate = Rate { per_second: f64::from(self.rate), ..Rate::default() };
             let dumps = self.dumps.map(Dumps::new);
-            let options =
-                server::Options { rate, behind_proxy: self.behind_proxy, dumps, island, ..server::Options::default() };
-            server::serve(index, followers, tellers, intake, options, listener, stop).await.context("portal")?;
+            let behind_proxy = self.behind_proxy;
+            let options = server::Options { rate, behind_proxy, dumps, island, seeders, ..server::Options::default() };
+            let work = server::Work { followers, tellers, scrapers, intake };
+            server::serve(index, work, options, listener, stop).await.context("portal")?;
             out.note("stopped");
             Ok(())
         })

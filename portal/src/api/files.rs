@@ -12,13 +12,14 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::stream;
 use ledger::{Digest, StepIndex, TreeSize};
 use sha2::{Digest as _, Sha256};
-use store::layout::RunFile;
+use store::layout::{RunFile, run_dir_name};
 use tokio::{sync::mpsc, task};
 
+use super::handlers::MAX_LINES;
 use super::query::{Pairs, number, only, resolve};
 use crate::{
     bundles::shelf::{BundleFile, OpenBundle, ShelfError},
-    index::{Index, RunEntry},
+    index::{BundleEntry, Index, RunEntry},
     server::{AppState, Refusal},
 };
 
@@ -104,6 +105,41 @@ async fn earlier(index: &Index, run: &RunEntry) -> Result<Vec<TreeSize>, Refusal
     let after = run.counter.saturating_sub(MAX_EARLIER + 1);
     let epochs = index.epochs(run.key, after, MAX_EARLIER as u32).await?;
     Ok(epochs.iter().filter(|epoch| epoch.counter < run.counter).map(|epoch| epoch.size).collect())
+}
+
+/// The `.torrent` of the bundle that passed: the announced one, if it was announced.
+#[utoipa::path(get, path = "/api/v1/runs/{run}/bundle.torrent",
+    params(("run" = String, Path), ("contract" = Option<String>, Query)),
+    responses((status = 200, content_type = "application/x-bittorrent", body = Vec<u8>), (status = 400, description = "malformed"),
+        (status = 404, description = "no such run, or no bundle of it is here"),
+        (status = 409, description = "several contracts have it, or another torrent of the same files was announced")))]
+pub(crate) async fn torrent(
+    State(state): State<AppState>,
+    Path(run): Path<String>,
+    Query(pairs): Query<Pairs>,
+) -> Result<Response, Refusal> {
+    only(&pairs, &[])?;
+    let entry = resolve(state.index(), &run, &pairs).await?;
+    let bundle = bundle_of(&state, &entry).await?;
+    let manifest = bundle.manifest();
+    let made = task::spawn_blocking(move || bundle.torrent()).await.map_err(|error| Refusal::internal(&error))??;
+    let mut announced = state.index().bundles(entry.key, MAX_LINES).await?;
+    announced.retain(|bundle| bundle.announcement.manifest_digest == manifest);
+    let is_made = |bundle: &BundleEntry| {
+        let announced = &bundle.announcement;
+        (announced.infohash_v1, announced.infohash_v2) == (made.infohash_v1, made.infohash_v2)
+    };
+    if let Some(first) = announced.first()
+        && !announced.iter().any(is_made)
+    {
+        let [expected, got] = [first.announcement.infohash_v1, made.infohash_v1].map(hex::encode);
+        return Err(Refusal::OtherTorrent { run: entry.run, expected, got });
+    }
+    let head = [
+        (header::CONTENT_TYPE, "application/x-bittorrent".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.torrent\"", run_dir_name(entry.run))),
+    ];
+    Ok((head, made.bytes.clone()).into_response())
 }
 
 /// A file of a bundle that passed, by its name in `run_manifest.json`, or that itself.

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     index::{EpochEntry, Index, RunEntry, StepEntry},
     server::{AppState, Refusal},
+    time::now,
 };
 
 /// Lines of lists that are not paged.
@@ -31,6 +32,7 @@ const MAX_FAILURES: u32 = 5;
     params(("q" = Option<String>, Query, description = "a run, root, state, transaction, account, infohash or record hash"),
         ("status" = Option<String>, Query, description = "may be repeated"), ("chain" = Option<u64>, Query),
         ("contract" = Option<String>, Query), ("owner" = Option<String>, Query), ("policy" = Option<String>, Query),
+        ("optimizer" = Option<String>, Query, description = "adamw, sgd, or unknown while no bundle was seen"),
         ("parent" = Option<String>, Query, description = "runs that started from the end of this one"),
         ("min_steps" = Option<u64>, Query), ("max_steps" = Option<u64>, Query),
         ("from" = Option<String>, Query, description = "registered on this day or later, YYYY-MM-DD"),
@@ -41,7 +43,7 @@ const MAX_FAILURES: u32 = 5;
 pub(crate) async fn runs(State(state): State<AppState>, Query(pairs): Query<Pairs>) -> Result<Json<RunsView>, Refusal> {
     let query = RunQuery::parse(&pairs)?;
     let found = query.run(state.index()).await?;
-    let facets = state.index().facets(&found.filter).await?;
+    let facets = state.index().facets(&found.filter, now()).await?;
     let hit = |(run, step): &(RunEntry, StepIndex)| StepHit { run: run.run, contract: run.contract, step: *step };
     Ok(Json(RunsView {
         runs: found.page.runs.iter().map(RunView::from).collect(),

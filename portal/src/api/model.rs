@@ -7,10 +7,10 @@ use utoipa::ToSchema;
 use crate::{
     bundles::Uploaded,
     index::{
-        Arrival, AttestationEntry, BundleEntry, EpochEntry, Facets, ReportLine, RunEntry, RunEvent, SourceEntry,
-        Standing, StepEntry, StepWord, Verification, VerifierEntry,
+        Arrival, AttestationEntry, BundleEntry, EpochEntry, Facets, Optimizer, ReportLine, RunEntry, RunEvent,
+        SourceEntry, Standing, StepEntry, StepRange, StepWord, Verification, VerifierEntry,
     },
-    time::{now, rfc3339},
+    time::{date, now, rfc3339},
 };
 
 /// What no proof says. In every answer about a run.
@@ -59,6 +59,10 @@ pub(crate) struct RunView {
     /// The run whose final state it started from.
     #[schema(value_type = Option<String>)]
     parent: Option<RunId>,
+    /// `adamw`, `sgd`, or `unknown` while no bundle with the policy's words was seen.
+    optimizer: &'static str,
+    /// Number of parameters, by the same words.
+    n_params: Option<u64>,
     /// Anchored epochs that follow one another from the first step on.
     epochs: u64,
     /// Steps in them.
@@ -101,6 +105,8 @@ impl From<&RunEntry> for RunView {
             policy: entry.registration.policy_digest,
             genesis_state: entry.registration.genesis_state,
             parent: entry.registration.parent,
+            optimizer: entry.optimizer.code(),
+            n_params: entry.n_params,
             epochs: entry.counter,
             steps: entry.size,
             root: entry.root,
@@ -148,6 +154,34 @@ pub(crate) struct FacetsView {
     statuses: Vec<StatusCount>,
     /// By chain.
     chains: Vec<ChainCount>,
+    /// By optimizer.
+    optimizers: Vec<OptimizerCount>,
+    /// By number of anchored steps.
+    sizes: Vec<SizeCount>,
+    /// By day of registration.
+    since: Vec<SinceCount>,
+}
+
+/// Runs with an optimizer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OptimizerCount {
+    optimizer: &'static str,
+    runs: u64,
+}
+
+/// Runs of so many steps.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SizeCount {
+    min_steps: u64,
+    max_steps: Option<u64>,
+    runs: u64,
+}
+
+/// Runs registered on this day or later.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SinceCount {
+    from: String,
+    runs: u64,
 }
 
 /// Runs with a status.
@@ -168,11 +202,18 @@ pub(crate) struct ChainCount {
 impl From<&Facets> for FacetsView {
     fn from(facets: &Facets) -> Self {
         let status = |(status, runs): &(crate::index::Status, u64)| StatusCount { status: status.code(), runs: *runs };
+        let optimizer =
+            |(optimizer, runs): &(Optimizer, u64)| OptimizerCount { optimizer: optimizer.code(), runs: *runs };
+        let size =
+            |(steps, runs): &(StepRange, u64)| SizeCount { min_steps: steps.min, max_steps: steps.max, runs: *runs };
         let chain = |(chain_id, runs): &(ChainId, u64)| ChainCount { chain_id: *chain_id, runs: *runs };
         Self {
             total: facets.total,
             statuses: facets.statuses.iter().map(status).collect(),
             chains: facets.chains.iter().map(chain).collect(),
+            optimizers: facets.optimizers.iter().map(optimizer).collect(),
+            sizes: facets.sizes.iter().map(size).collect(),
+            since: facets.since.iter().map(|(from, runs)| SinceCount { from: date(*from), runs: *runs }).collect(),
         }
     }
 }

@@ -40,6 +40,7 @@ use crate::server::Refusal;
         feed::run,
         files::evidence,
         files::file,
+        files::torrent,
         live::run,
         upload::put,
         torrents::runs,

@@ -89,6 +89,7 @@ impl RunQuery {
                 "chain" => out.filter.chain = Some(ChainId(number("chain", value)?)),
                 "contract" => out.filter.contract = Some(typed("contract", value)?),
                 "owner" => out.filter.owner = Some(typed("owner", value)?),
+                "optimizer" => out.filter.optimizer = Some(typed("optimizer", value)?),
                 "policy" => out.filter.policy = Some(typed("policy", value)?),
                 "parent" => out.filter.parent = Some(typed("parent", value)?),
                 "min_steps" => out.filter.min_steps = Some(number("min_steps", value)?),
@@ -116,14 +117,27 @@ impl RunQuery {
 
     /// The same list as a query string, from another place on. What was typed is written anew, so nothing needs escaping.
     pub(crate) fn to_query(&self, cursor: Option<Cursor>) -> String {
-        let RunFilter { statuses, chain, contract, owner, policy, parent, min_steps, max_steps, from, before, keys: _ } =
-            &self.filter;
+        let RunFilter {
+            statuses,
+            chain,
+            contract,
+            owner,
+            optimizer,
+            policy,
+            parent,
+            min_steps,
+            max_steps,
+            from,
+            before,
+            keys: _,
+        } = &self.filter;
         let mut parts: Vec<String> = statuses.iter().map(|status| format!("status={}", status.code())).collect();
         let mut add = |name: &str, value: Option<String>| parts.extend(value.map(|value| format!("{name}={value}")));
         add("q", self.search.as_ref().map(Needle::text));
         add("chain", chain.map(|chain| chain.to_string()));
         add("contract", contract.map(|contract| contract.to_string()));
         add("owner", owner.map(|owner| owner.to_string()));
+        add("optimizer", optimizer.map(|optimizer| optimizer.code().to_owned()));
         add("policy", policy.map(|policy| policy.to_string()));
         add("parent", parent.map(|parent| parent.to_string()));
         add("min_steps", min_steps.map(|steps| steps.to_string()));
@@ -136,10 +150,11 @@ impl RunQuery {
         parts.join("&")
     }
 
-    /// The same list with only one status.
-    pub(crate) fn with_status(&self, status: Status) -> Self {
-        let filter = RunFilter { statuses: vec![status], ..self.filter.clone() };
-        Self { filter, cursor: None, ..self.clone() }
+    /// The same list, from its start, with another filter.
+    pub(crate) fn with(&self, change: impl FnOnce(&mut RunFilter)) -> Self {
+        let mut out = Self { cursor: None, ..self.clone() };
+        change(&mut out.filter);
+        out
     }
 
     /// Asks the index.
@@ -250,7 +265,7 @@ mod tests {
     #[test]
     fn a_query_is_written_as_it_was_read() {
         let text = format!(
-            "status=verified&status=frozen&q=0x{}&chain=31337&owner=0x{}&min_steps=4&max_steps=9&from=2023-11-14\
+            "status=verified&status=frozen&q=0x{}&chain=31337&owner=0x{}&optimizer=sgd&min_steps=4&max_steps=9&from=2023-11-14\
              &before=2024-02-29&sort=steps&limit=7&cursor=12-3",
             "ab".repeat(32),
             "0a".repeat(20)
@@ -274,6 +289,7 @@ mod tests {
             ("chain=-1", "chain"),
             ("chain=9223372036854775808", "chain"),
             ("owner=0x12", "owner"),
+            ("optimizer=lion", "optimizer"),
             ("min_steps=1e3", "min_steps"),
             ("max_steps=18446744073709551615", "max_steps"),
             ("from=yesterday", "from"),

@@ -309,6 +309,8 @@ impl Intake {
         };
         match outcome {
             Outcome::Passed(named, facts) => {
+                let description = dir.run().description();
+                self.index.note_policy(description.policy_digest, &description.policy).await?;
                 if self.index.n_records(found.run.key, named.size).await? < named.size.0 {
                     self.note_records(found.run.key, dir.clone()).await?;
                 }

@@ -46,6 +46,12 @@ pub enum ShelfError {
         /// Why.
         source: io::Error,
     },
+    /// The files cannot be made a torrent.
+    #[error("torrent: {reason}")]
+    Torrent {
+        /// Why.
+        reason: String,
+    },
     /// The file is another than when it was checked.
     #[error("{name}: SHA-256: expected {expected}, got {got}")]
     Changed {
@@ -91,6 +97,7 @@ pub struct OpenBundle {
     manifest_len: u64,
     log: VerifiedLog,
     key: Mutex<Option<Arc<StepKey>>>,
+    torrent: Mutex<Option<Arc<TorrentFile>>>,
     keys: SharedKeys,
 }
 
@@ -161,7 +168,16 @@ impl Shelf {
         key: Option<StepKey>,
     ) -> Arc<OpenBundle> {
         let key = Mutex::new(key.map(Arc::new));
-        Arc::new(OpenBundle { here, dir, manifest, manifest_len, log, key, keys: self.keys.clone() })
+        Arc::new(OpenBundle {
+            here,
+            dir,
+            manifest,
+            manifest_len,
+            log,
+            key,
+            torrent: Mutex::default(),
+            keys: self.keys.clone(),
+        })
     }
 
     /// The bundle of a run that passed; none if there is none.
@@ -234,6 +250,25 @@ impl OpenBundle {
     /// The run's description.
     pub fn run(&self) -> &RunDescription {
         self.dir.run().description()
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its `.torrent`. The first time all files are hashed.
+    ///
+    /// # Errors
+    /// [`ShelfError::Torrent`].
+    pub fn torrent(&self) -> Result<Arc<TorrentFile>, ShelfError> {
+        let mut kept = self.torrent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(torrent) = &*kept {
+            return Ok(torrent.clone());
+        }
+        let made = Arc::new(TorrentFile::of(self, self.manifest_len)?);
+        *kept = Some(made.clone());
+        Ok(made)
     }
 
     /// The record of a step.

@@ -142,7 +142,11 @@ fn filter(text: &str) -> Result<RunFilter, String> {
     let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let query = RunQuery::parse(&pairs).map_err(|error| error.to_string())?;
     let whole = RunQuery { filter: query.filter.clone(), ..RunQuery::default() };
-    if query != whole || !query.filter.statuses.is_empty() || query.sort != RunSort::default() {
+    if query != whole
+        || !query.filter.statuses.is_empty()
+        || query.filter.optimizer.is_some()
+        || query.sort != RunSort::default()
+    {
         return Err(
             "expected chain, contract, owner, policy, parent, min_steps, max_steps, from and before only".to_owned()
         );
@@ -158,7 +162,7 @@ mod tests {
     fn a_filter_by_what_changes_is_refused() {
         assert_eq!(filter("").unwrap(), RunFilter::default());
         assert_eq!(filter("chain=5").unwrap().chain.map(|chain| chain.0), Some(5));
-        for text in ["status=verified", "sort=steps", "limit=3", "q=0x00", "chain=x", "colour=red"] {
+        for text in ["status=verified", "optimizer=adamw", "sort=steps", "limit=3", "q=0x00", "chain=x", "colour=red"] {
             assert!(filter(text).is_err(), "{text}");
         }
     }

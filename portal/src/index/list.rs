@@ -1,4 +1,4 @@
-//! Lists of runs: which, in which order, from where on, and how many there are of each kind.
+//! Lists of runs: which, in which order, and from where on.
 
 use std::{fmt, str::FromStr};
 
@@ -8,6 +8,7 @@ use sqlx::{Any, any::AnyArguments, query::Query};
 use super::{
     Index, RunKey,
     error::{During, IndexError},
+    policy::Optimizer,
     read::{RUNS, RunEntry, entries},
     row::{Fields, int},
 };
@@ -95,7 +96,7 @@ impl Status {
     }
 }
 
-/// A word that is no [`Status`], no [`RunSort`] or no [`Cursor`].
+/// A word that is no [`Status`], no [`RunSort`], no [`Optimizer`] or no [`Cursor`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, got {got:?}")]
 pub struct WordError {
@@ -106,7 +107,7 @@ pub struct WordError {
 }
 
 impl WordError {
-    fn new(expected: &'static str, got: &str) -> Self {
+    pub(super) fn new(expected: &'static str, got: &str) -> Self {
         Self { expected, got: got.chars().take(40).collect() }
     }
 }
@@ -134,6 +135,8 @@ pub struct RunFilter {
     pub contract: Option<Address>,
     /// Only of this owner.
     pub owner: Option<Address>,
+    /// Only with this optimizer.
+    pub optimizer: Option<Optimizer>,
     /// Only under this policy.
     pub policy: Option<FieldElement>,
     /// Only those that started from the end of this run.
@@ -247,17 +250,6 @@ pub struct RunPage {
     pub next: Option<Cursor>,
 }
 
-/// How many runs there are of each kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facets {
-    /// By status, whichever statuses the filter asks for.
-    pub statuses: Vec<(Status, u64)>,
-    /// By chain, whichever chain the filter asks for.
-    pub chains: Vec<(ChainId, u64)>,
-    /// That the whole filter lets through.
-    pub total: u64,
-}
-
 /// A verifier contract that accepted epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifierEntry {
@@ -314,35 +306,6 @@ impl Index {
         Ok(RunPage { runs, next })
     }
 
-    /// How many runs there are of each kind.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn facets(&self, filter: &RunFilter) -> Result<Facets, IndexError> {
-        let operation = "facets";
-        let mut out = Facets::default();
-        let conditions = Conditions::of(&RunFilter { statuses: Vec::new(), ..filter.clone() })?;
-        let place = conditions.place();
-        let sql = format!("SELECT status, COUNT(*) AS n FROM ({RUNS}) AS listed {place} GROUP BY status");
-        for row in &conditions.query(sql).fetch_all(&self.pool).await.during(operation)? {
-            let (status, n) = (status(&Fields(row))?, Fields(row).uint("n")?);
-            if filter.statuses.is_empty() || filter.statuses.contains(&status) {
-                out.total += n;
-            }
-            out.statuses.push((status, n));
-        }
-        out.statuses.sort();
-        let conditions = Conditions::of(&RunFilter { chain: None, ..filter.clone() })?;
-        let place = conditions.place();
-        let sql = format!(
-            "SELECT chain_id, COUNT(*) AS n FROM ({RUNS}) AS listed {place} GROUP BY chain_id ORDER BY chain_id"
-        );
-        for row in &conditions.query(sql).fetch_all(&self.pool).await.during(operation)? {
-            out.chains.push((ChainId(Fields(row).uint("chain_id")?), Fields(row).uint("n")?));
-        }
-        Ok(out)
-    }
-
     /// Verifiers that accepted epochs, those that did so last first.
     ///
     /// # Errors
@@ -379,20 +342,21 @@ pub(super) fn status(row: &Fields<'_>) -> Result<Status, IndexError> {
     word.parse().map_err(|error: WordError| IndexError::Stored { what: "status", reason: error.to_string() })
 }
 
-enum Value {
+/// What a placeholder stands for.
+pub(super) enum Value {
     Int(i64),
     Bytes(Vec<u8>),
 }
 
 /// Conditions on the columns of [`RUNS`], and the values of their placeholders.
 #[derive(Default)]
-struct Conditions {
+pub(super) struct Conditions {
     sql: Vec<String>,
     values: Vec<Value>,
 }
 
 impl Conditions {
-    fn of(filter: &RunFilter) -> Result<Self, IndexError> {
+    pub(super) fn of(filter: &RunFilter) -> Result<Self, IndexError> {
         let mut out = Self::default();
         if let Some(keys) = &filter.keys {
             // No key is listed if the search found nothing.
@@ -402,6 +366,11 @@ impl Conditions {
         if !filter.statuses.is_empty() {
             let words: Vec<String> = filter.statuses.iter().map(|status| format!("'{}'", status.code())).collect();
             out.and(format!("status IN ({})", words.join(", ")));
+        }
+        match filter.optimizer {
+            Some(known @ Optimizer::Known(_)) => out.and(format!("rule = '{}'", known.code())),
+            Some(Optimizer::Unknown) => out.and("rule IS NULL".to_owned()),
+            None => {}
         }
         let bytes = [
             ("contract", filter.contract.map(|contract| contract.0.to_vec())),
@@ -436,16 +405,16 @@ impl Conditions {
     }
 
     /// The placeholder of a value.
-    fn bind(&mut self, value: Value) -> String {
+    pub(super) fn bind(&mut self, value: Value) -> String {
         self.values.push(value);
         format!("${}", self.values.len())
     }
 
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         if self.sql.is_empty() { String::new() } else { format!("WHERE {}", self.sql.join(" AND ")) }
     }
 
-    fn query(self, sql: String) -> Query<'static, Any, AnyArguments> {
+    pub(super) fn query(self, sql: String) -> Query<'static, Any, AnyArguments> {
         // The text is made of our own words; whatever was typed is bound.
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
         for value in self.values {

@@ -11,6 +11,7 @@ use super::{
     Index, RunKey, Source, SourceKey,
     error::{During, IndexError},
     list::{Status, status},
+    policy::{Optimizer, optimizer},
     row::{Fields, int},
 };
 
@@ -61,6 +62,10 @@ pub struct RunEntry {
     pub owner: Address,
     /// What it is bound to.
     pub registration: Registration,
+    /// Its optimizer, if a bundle with its policy's words was seen.
+    pub optimizer: Optimizer,
+    /// Number of parameters, by the same words.
+    pub n_params: Option<u64>,
     /// When it was registered, unix seconds.
     pub registered_at: u64,
     /// Epochs that follow one another from the first step on.
@@ -166,9 +171,11 @@ pub(super) const RUNS: &str = "SELECT run.id, source.chain_id, source.contract, 
       AND epoch.root = v.root WHERE v.run_key = run.id AND v.failure IS NULL) THEN 'partly_covered' \
      WHEN EXISTS (SELECT 1 FROM verification v JOIN announced ON announced.run_key = v.run_key \
       AND announced.manifest_digest = v.manifest_digest WHERE v.run_key = run.id AND v.failure IS NOT NULL) THEN 'invalid' \
-     ELSE 'bundle_not_seen' END AS status \
+     ELSE 'bundle_not_seen' END AS status, \
+    policy.rule, policy.n_params \
     FROM run JOIN source ON source.id = run.source_id JOIN registered ON registered.run_key = run.id \
     JOIN block ON block.source_id = registered.source_id AND block.number = registered.block_number \
+    LEFT JOIN policy ON policy.digest = registered.policy \
     WHERE NOT EXISTS (SELECT 1 FROM registered earlier WHERE earlier.run_key = run.id \
      AND (earlier.block_number < registered.block_number \
       OR (earlier.block_number = registered.block_number AND earlier.log_index < registered.log_index)))";
@@ -487,6 +494,8 @@ fn run(row: &AnyRow) -> Result<RunEntry, IndexError> {
             policy_digest: row.field("policy")?,
             parent: row.opt_field("parent")?.map(RunId::from),
         },
+        optimizer: optimizer(&row)?,
+        n_params: row.opt_uint("n_params")?,
         registered_at: row.uint("time")?,
         counter,
         size: TreeSize(row.uint("size")?),

@@ -4,15 +4,20 @@ use axum::{
     extract::{Query, State},
     response::Html,
 };
+use ledger::StepIndex;
 use leptos::prelude::*;
 
 use super::{
     PageRefusal, Place, layout,
-    part::{below, hash, link, moment, run_address, short, status, table, text},
+    part::{below, fact, hash, link, moment, run_address, short, shortest, status, table, text},
+    step::climb,
 };
 use crate::{
-    api::query::{MAX_LIMIT, Pairs, only, parameter, resolve},
-    index::{EpochEntry, Index, RunEntry},
+    api::{
+        handlers::{Evidence, evidence},
+        query::{MAX_LIMIT, Pairs, only, parameter, resolve},
+    },
+    index::{EpochEntry, Index, RunEntry, StepWord},
     server::{AppState, Refusal},
 };
 
@@ -21,6 +26,20 @@ struct Pair {
     left: RunEntry,
     right: RunEntry,
     divergence: Divergence,
+    first: First,
+}
+
+/// The first step that differs.
+enum First {
+    /// One run on two contracts: its leaves are the same on both, as far as both go, or differ here.
+    Leaf(Option<Box<[Evidence; 2]>>),
+    /// Two runs: their records say the same, as far as both are here, or differ here.
+    Word {
+        /// Steps whose records both are here.
+        n_common: u64,
+        /// What they say, and where that is under the roots.
+        other: Option<Box<[(StepWord, Evidence); 2]>>,
+    },
 }
 
 /// Where the states of two runs part.
@@ -53,14 +72,46 @@ pub(crate) async fn page(
     let (a, b) = (parameter(&pairs, "a"), parameter(&pairs, "b"));
     let pair = match (a, b) {
         (Some(a), Some(b)) => {
-            let (left, right) = (resolve(state.index(), a, &pairs).await?, resolve(state.index(), b, &pairs).await?);
+            let (left, right) = (named(state.index(), a, &pairs).await?, named(state.index(), b, &pairs).await?);
             let divergence = diverge(state.index(), &left, &right).await?;
-            Some(Pair { left, right, divergence })
+            let first = first(state.index(), &left, &right).await?;
+            Some(Pair { left, right, divergence, first })
         }
         _ => None,
     };
     let typed = (a.unwrap_or_default().to_owned(), b.unwrap_or_default().to_owned());
     Ok(layout("Compare", Place::Compare, None, content(typed, pair.as_ref(), all)))
+}
+
+/// The run of `RUN` or `RUN@CONTRACT`.
+async fn named(index: &Index, text: &str, pairs: &Pairs) -> Result<RunEntry, Refusal> {
+    match text.split_once('@') {
+        Some((run, contract)) => resolve(index, run, &vec![("contract".to_owned(), contract.to_owned())]).await,
+        None => resolve(index, text, pairs).await,
+    }
+}
+
+/// Finds the first step that differs, with its place under both roots.
+async fn first(index: &Index, left: &RunEntry, right: &RunEntry) -> Result<First, Refusal> {
+    let both = async |step: StepIndex| {
+        Ok::<_, Refusal>([evidence(index, left, step.0).await?, evidence(index, right, step.0).await?])
+    };
+    if left.run == right.run {
+        let other = match index.first_other_leaf(left, right).await? {
+            Some((leaf, _)) => Some(Box::new(both(leaf.step).await?)),
+            None => None,
+        };
+        return Ok(First::Leaf(other));
+    }
+    let n_common = index.n_common_words(left, right).await?;
+    let other = match index.first_other_word(left, right).await? {
+        Some((ours, theirs)) => {
+            let [a, b] = both(ours.step).await?;
+            Some(Box::new([(ours, a), (theirs, b)]))
+        }
+        None => None,
+    };
+    Ok(First::Word { n_common, other })
 }
 
 /// Finds the first epochs that end at the same step with different commitments to the state. Equal commitments are equal states;
@@ -118,6 +169,7 @@ fn content((a, b): (String, String), pair: Option<&Pair>, all: bool) -> AnyView 
                 <div><label for="a">"First run"</label><input id="a" name="a" value=a required=true autocomplete="off" spellcheck="false"/></div>
                 <div><label for="b">"Second run"</label><input id="b" name="b" value=b required=true autocomplete="off" spellcheck="false"/></div>
             </div>
+            <p class="help">"Ids of runs; RUN@CONTRACT where several contracts have one."</p>
             <label class="choice"><input type="checkbox" name="all" value="1" checked=all/>" Also what is the same"</label>
             <button type="submit">"Compare"</button>
         </form>
@@ -127,9 +179,10 @@ fn content((a, b): (String, String), pair: Option<&Pair>, all: bool) -> AnyView 
 }
 
 fn result(pair: &Pair, all: bool) -> AnyView {
-    let Pair { left, right, divergence } = pair;
+    let Pair { left, right, divergence, first } = pair;
     type Line = (&'static str, bool, fn(&RunEntry) -> AnyView);
-    let lines: [Line; 11] = [
+    let lines: [Line; 12] = [
+        ("Optimizer", left.optimizer == right.optimizer, |run| text(run.optimizer)),
         ("Status", left.status == right.status, |run| status(run.status)),
         ("Policy", left.registration.policy_digest == right.registration.policy_digest, |run| {
             hash(run.registration.policy_digest)
@@ -166,6 +219,7 @@ fn result(pair: &Pair, all: bool) -> AnyView {
             <p class="help">"Commitments to states are blinded by each run's own secret: equal ones are equal states, different ones may still hide equal states. Only the same run on two contracts, and children at their start, share them."</p>
             {parting(left, right, divergence)}
         </section>
+        <section aria-labelledby="first"><h2 id="first">"The first step that differs"</h2>{parted(left, right, first)}</section>
         <section aria-labelledby="differences">
             <h2 id="differences">"Differences"</h2>
             <p>
@@ -210,6 +264,79 @@ fn parting(left: &RunEntry, right: &RunEntry, divergence: &Divergence) -> AnyVie
     view! {
         <p>{words}</p>
         {table("Table of evidence", &["Epoch", "State after", "Root after", "Merkle evidence"], vec![evidence(left, a), evidence(right, b)])}
+    }
+    .into_any()
+}
+
+/// The first step that differs, drawn up to both roots.
+fn parted(left: &RunEntry, right: &RunEntry, first: &First) -> AnyView {
+    let common = left.size.0.min(right.size.0);
+    match first {
+        First::Leaf(None) => {
+            view! { <p>{format!("Both contracts carry the same leaf for each of the {common} steps that both have.")}</p> }.into_any()
+        }
+        First::Leaf(Some(sides)) => {
+            let [a, b] = &**sides;
+            let words = format!(
+                "One run, two contracts, and two leaves for step {}: at most one of them is what its owner calls the run. The steps before it are the same.",
+                a.step.step
+            );
+            view! { <p class="warning" role="note">{words}</p><div class="sides">{side("First", left, a, None)}{side("Second", right, b, None)}</div> }.into_any()
+        }
+        First::Word { n_common: 0, .. } => {
+            view! { <p>"Two runs never share a leaf: each blinds its states by its own secret. Their records would tell, but no bundles of both passed here."</p> }.into_any()
+        }
+        First::Word { n_common, other: None } => {
+            view! { <p>{format!("Learning rate, loss and gradient norm are the same in the records of all {n_common} steps that both have here.")}</p> }.into_any()
+        }
+        First::Word { other: Some(sides), .. } => {
+            let [(ours, a), (theirs, b)] = &**sides;
+            let words = format!(
+                "Before step {}, the records of both say the same of learning rate, loss and gradient norm; here they do not. Each record is under its root by this path.",
+                ours.step
+            );
+            view! { <p>{words}</p><div class="sides">{side("First", left, a, Some(ours))}{side("Second", right, b, Some(theirs))}</div> }.into_any()
+        }
+    }
+}
+
+/// A step of one run: what its record says, its leaf, the siblings on the way up, and the root.
+fn side(name: &'static str, run: &RunEntry, evidence: &Evidence, word: Option<&StepWord>) -> AnyView {
+    let Evidence { step, epoch, path } = evidence;
+    let rungs = climb(step.leaf(), step.step.0, run.size.0, path);
+    let reached = rungs.last().map_or(step.leaf(), |rung| rung.node);
+    let agrees = if reached.0 == run.root.0 {
+        "the root that the contract holds"
+    } else {
+        "not the root that the contract holds"
+    };
+    let rungs = rungs.iter().map(|rung| {
+        let place = if rung.sibling_is_left { "left of our node: " } else { "right of our node: " };
+        view! { <li>{place}{hash(rung.sibling)}</li> }
+    });
+    let rungs: Vec<_> = rungs.collect();
+    let said = |value: &Option<String>| value.clone().unwrap_or_else(|| "not said".to_owned());
+    let word = word.map(|word| {
+        view! {
+            {fact("Learning rate", text(shortest(word.learning_rate)))}
+            {fact("Loss (the submitter's word)", text(said(&word.loss)))}
+            {fact("Gradient norm (the submitter's word)", text(said(&word.gradient_norm)))}
+        }
+    });
+    let address = below(run, &format!("steps/{}", step.step));
+    view! {
+        <section class="side">
+            <h3>{format!("{name}: ")}{link(address, format!("step {}", step.step))}</h3>
+            <dl class="facts">
+                {word}
+                {fact("Statement D", hash(step.digest))}
+                {fact("Record A", hash(step.record_hash))}
+                {fact("Leaf", hash(step.leaf()))}
+                {fact("Siblings, from the leaf up", view! { <ol class="siblings">{rungs}</ol> })}
+                {fact("Gives", view! { {hash(reached)}<p class="help">{format!("{agrees}, over {} steps", run.size)}</p> })}
+                {fact("Anchored in epoch", link(below(run, &format!("epochs/{}", epoch.counter)), epoch.counter))}
+            </dl>
+        </section>
     }
     .into_any()
 }

@@ -21,6 +21,15 @@ pub(super) fn short(value: impl ToString) -> String {
     }
 }
 
+/// A number of 32 fractional bits, with as few decimals as tell it from all others (`docs/spec/statement.md`).
+pub(super) fn shortest(raw: u64) -> String {
+    const ONE: f64 = 4_294_967_296.0;
+    let exact = raw as f64 / ONE;
+    let written = (0..=16).map(|digits| format!("{exact:.digits$}"));
+    let mut same = written.filter(|text| text.parse().is_ok_and(|read: f64| (read * ONE).round() as u64 == raw));
+    same.next().unwrap_or_else(|| exact.to_string())
+}
+
 /// A moment.
 pub(super) fn moment(unix: u64) -> AnyView {
     view! { <time datetime=rfc3339(unix)>{plain(unix)}</time> }.into_any()
@@ -105,4 +114,24 @@ pub(super) fn trail(run: &RunEntry, here: String) -> AnyView {
         </nav>
     }
     .into_any()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shortest;
+
+    #[test]
+    fn numbers_are_written_as_they_were_meant() {
+        for (raw, expected) in [
+            (0, "0"),
+            (1 << 32, "1"),
+            (3_865_470_566, "0.9"),
+            (4_290_672_329, "0.999"),
+            (12_884_902, "0.003"),
+            (43, "0.00000001"),
+        ] {
+            assert_eq!(shortest(raw), expected);
+        }
+        assert_eq!(shortest(u64::MAX), "4294967296");
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use store::layout::RunFile;
 use tokio::task;
 
-use super::part::{api_below, fact, hash, link, text};
+use super::part::{api_below, fact, hash, link, shortest, text};
 use crate::{
     api::files::bundle_of,
     bundles::shelf::ShelfError,
@@ -22,9 +22,6 @@ const BYTES_A_LINE: usize = 32;
 
 /// Proofs on the page; a step of many chunks has a link for each in its manifest.
 const MAX_PROOFS: usize = 16;
-
-/// Fractional bits of a learning rate (`docs/spec/statement.md`).
-const LR_BITS: i32 = 32;
 
 /// A step as the files have it.
 pub(super) struct StepFiles {
@@ -86,7 +83,7 @@ impl StepFiles {
         let line = String::from_utf8_lossy(self.record.bytes()).into_owned();
         let whole: Value = serde_json::from_str(&line).unwrap_or_default();
         let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default();
-        let learning_rate = record.statement.hyper.lr as f64 / f64::from(LR_BITS).exp2();
+        let learning_rate = shortest(record.statement.hyper.lr);
         let word = |value: Option<String>| value.unwrap_or_else(|| "not said".to_owned());
         let meta = &record.meta;
         let evidence = api_below(run, &format!("/steps/{}/evidence", record.statement.step));

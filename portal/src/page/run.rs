@@ -4,12 +4,12 @@ use axum::{
     extract::{Path, Query, State},
     response::Html,
 };
-use ledger::StepIndex;
+use ledger::{NumberFormat, Policy, StepIndex};
 use leptos::prelude::*;
 
 use super::{
     PageRefusal, Place, layout,
-    part::{api_below, below, command, fact, hash, link, moment, run_address, short, status, table, text},
+    part::{api_below, below, command, fact, hash, link, moment, run_address, short, shortest, status, table, text},
     plot::{plots, stride},
     strip::{Coverage, growth},
 };
@@ -22,6 +22,7 @@ use crate::{
         Arrival, ArrivalState, AttestationEntry, BundleEntry, EpochEntry, RunEntry, RunEvent, RunFilter, RunSort,
         Standing, StepWord, Verification,
     },
+    seeders::{Peers, Seeders},
     server::AppState,
     time::now,
 };
@@ -32,6 +33,7 @@ const MAX_LINES: u32 = 50;
 /// What the page shows.
 struct Shown {
     run: RunEntry,
+    policy: Option<Policy>,
     epochs: Vec<EpochEntry>,
     next: Option<u64>,
     first: bool,
@@ -43,6 +45,7 @@ struct Shown {
     /// Runs that started from its end, as far as they are named on the page.
     children: Vec<RunEntry>,
     events: Vec<RunEvent>,
+    seeders: Seeders,
 }
 
 /// The page of a run.
@@ -67,7 +70,23 @@ pub(crate) async fn page(
     let feed = below(&run, "feed.atom");
     let title = format!("Run {}", short(run.run));
     let first = after == 0;
-    let shown = Shown { run, epochs, next, first, bundles, checked, arrived, words, attestations, children, events };
+    let seeders = state.options().seeders.clone();
+    let policy = state.index().policy(run.registration.policy_digest).await?;
+    let shown = Shown {
+        run,
+        policy,
+        epochs,
+        next,
+        first,
+        bundles,
+        checked,
+        arrived,
+        words,
+        attestations,
+        children,
+        events,
+        seeders,
+    };
     Ok(layout(&title, Place::Runs, Some(feed), content(&shown)))
 }
 
@@ -87,9 +106,11 @@ fn content(shown: &Shown) -> AnyView {
         <h1>"Run "<span class="mono">{short(run.run)}</span></h1>
         <p class="verdict">{status(run.status)}<span>{run.status.meaning()}</span></p>
         {conflict}
+        <p><a href=format!("/compare?a={}@{}", run.run, run.contract)>"Compare with another run"</a></p>
         {claims()}
         <section aria-labelledby="coverage"><h2 id="coverage">"Coverage"</h2>{coverage.draw()}</section>
         {facts(shown)}
+        {policy(shown)}
         <section aria-labelledby="epochs">
             <h2 id="epochs">"Epochs"</h2>
             {growth(run, &shown.epochs).filter(|_| shown.first)}
@@ -180,6 +201,38 @@ fn facts(shown: &Shown) -> AnyView {
     .into_any()
 }
 
+/// What the run is bound to, in numbers.
+fn policy(shown: &Shown) -> AnyView {
+    let words = match &shown.policy {
+        None => view! { <p class="empty">"The chain has the policy's digest. Its words travel in the run's bundle, and this portal has checked none with them yet."</p> }.into_any(),
+        Some(policy) => {
+            let real = |raw: &u64| text(shortest(*raw));
+            let Policy { beta1, beta2, eps, format, layout_digest, lr_max, n_chunks, n_params, step_key_digest, weight_decay, rule: _ } =
+                policy;
+            let NumberFormat::Q24 = format;
+            view! {
+                <p>"Epoch proofs enforce these for every step. The digest above is made of exactly these words."</p>
+                <dl class="facts">
+                    {fact("Optimizer", text(shown.run.optimizer))}
+                    {fact("β1", real(beta1))}
+                    {fact("β2", real(beta2))}
+                    {fact("ε", real(eps))}
+                    {fact("Weight decay", real(weight_decay))}
+                    {fact("Largest learning rate", real(lr_max))}
+                    {fact("Parameters", text(n_params))}
+                    {fact("Proofs a step", text(n_chunks))}
+                    {fact("Numbers", text("q24: weights, gradient and first moment with 24 fractional bits, second moment with 48"))}
+                    {fact("Layout", hash(layout_digest))}
+                    {fact("Step key", hash(step_key_digest))}
+                </dl>
+            }
+            .into_any()
+        }
+    };
+    view! { <section aria-labelledby="policy"><h2 id="policy">"Policy and hyper-parameters"</h2>{words}</section> }
+        .into_any()
+}
+
 fn epochs(shown: &Shown) -> AnyView {
     let run = &shown.run;
     if shown.epochs.is_empty() {
@@ -222,6 +275,7 @@ fn bundles(shown: &Shown) -> AnyView {
             link(magnet.clone(), "magnet link"),
             hash(format!("0x{}", hex::encode(bundle.announcement.infohash_v1))),
             hash(bundle.announcement.manifest_digest),
+            seeders(shown.seeders.of(&bundle.announcement.infohash_v1)),
             view! { <code title=bundle.announcer.to_string()>{short(bundle.announcer)}</code> }.into_any(),
         ]
     });
@@ -231,7 +285,7 @@ fn bundles(shown: &Shown) -> AnyView {
     } else {
         table(
             "Table of announced bundles",
-            &["Covers", "Torrent", "Infohash v1", "Manifest", "Announced by"],
+            &["Covers", "Torrent", "Infohash v1", "Manifest", "Seeders", "Announced by"],
             announced,
         )
     };
@@ -256,6 +310,16 @@ fn bundles(shown: &Shown) -> AnyView {
         </section>
     }
     .into_any()
+}
+
+/// What a tracker said of a torrent.
+fn seeders(said: Option<Peers>) -> AnyView {
+    match said {
+        None => text("not asked"),
+        Some(Peers { seeders, leechers, asked_at }) => {
+            view! { {format!("{seeders}, and {leechers} fetching, by the tracker ")}{moment(asked_at)} }.into_any()
+        }
+    }
 }
 
 /// Bundles in the portal's folder, and the files of the one that passed.
@@ -283,7 +347,8 @@ fn arrived(shown: &Shown) -> Option<AnyView> {
         view! {
             <p>
                 "Download: " {file("run.json")} ", " {file("steps.jsonl")} ", " {file("checkpoint")} ", " {file("run_manifest.json")}
-                ", which lists all other files; those of a step are on its page."
+                ", which lists all other files; those of a step are on its page. The same as a torrent: "
+                {link(api_below(&shown.run, "/bundle.torrent"), ".torrent")} "."
             </p>
         }
     });

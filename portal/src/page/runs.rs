@@ -7,14 +7,14 @@ use axum::{
 use leptos::prelude::*;
 
 use super::{
-    PageRefusal, Place, layout,
+    PageRefusal, Place, facets, layout,
     part::{below, moment, run_address, short, status, table, text},
 };
 use crate::{
     api::query::{Found, Pairs, RunQuery},
     index::{Facets, RunEntry, RunSort, Status},
     server::AppState,
-    time::date,
+    time::{date, now},
 };
 
 /// The list of runs.
@@ -24,12 +24,12 @@ pub(crate) async fn page(
 ) -> Result<Html<String>, PageRefusal> {
     let query = RunQuery::parse(&pairs)?;
     let found = query.run(state.index()).await?;
-    let facets = state.index().facets(&found.filter).await?;
+    let counts = state.index().facets(&found.filter, now()).await?;
     let feed = format!("/feed.atom?{}", query.to_query(None));
-    Ok(layout("Runs", Place::Runs, Some(feed), content(&query, &found, &facets)))
+    Ok(layout("Runs", Place::Runs, Some(feed), content(&query, &found, &counts)))
 }
 
-fn content(query: &RunQuery, found: &Found, facets: &Facets) -> AnyView {
+fn content(query: &RunQuery, found: &Found, counts: &Facets) -> AnyView {
     let runs = &found.page.runs;
     let rows: Vec<_> = runs.iter().map(row).collect();
     let steps = found.steps.iter().map(|(run, step)| {
@@ -42,7 +42,7 @@ fn content(query: &RunQuery, found: &Found, facets: &Facets) -> AnyView {
     } else {
         table(
             "Table of runs",
-            &["Run", "Status", "Steps", "Epochs", "Last anchored", "Registered", "Chain", "Owner"],
+            &["Run", "Status", "Optimizer", "Steps", "Epochs", "Last anchored", "Registered", "Chain", "Owner"],
             rows,
         )
     };
@@ -61,10 +61,10 @@ fn content(query: &RunQuery, found: &Found, facets: &Facets) -> AnyView {
             "Each step of these runs carries a zero-knowledge proof that its update was computed as declared. Contracts keep the "
             "roots; this portal shows them and never adds anything of its own."
         </p>
-        {form(query, facets)}
-        {statuses(query, facets)}
+        {form(query, counts)}
+        {facets::facets(query, counts)}
         <section aria-labelledby="found">
-            <h2 id="found">{counted(facets.total)}</h2>
+            <h2 id="found">{counted(counts.total)}</h2>
             <ul class="hits">{steps}</ul>
             {list}
             <nav class="pages" aria-label="Pages">{first}{next}</nav>
@@ -90,6 +90,7 @@ fn row(run: &RunEntry) -> Vec<AnyView> {
     vec![
         id,
         status(run.status),
+        text(run.optimizer),
         text(run.size),
         text(run.counter),
         run.anchored_at.map_or_else(|| text("never"), moment),
@@ -99,34 +100,7 @@ fn row(run: &RunEntry) -> Vec<AnyView> {
     ]
 }
 
-/// How many runs have which status; each a link to these.
-fn statuses(query: &RunQuery, facets: &Facets) -> AnyView {
-    let chosen = &query.filter.statuses;
-    let all = RunQuery {
-        filter: crate::index::RunFilter { statuses: Vec::new(), ..query.filter.clone() },
-        cursor: None,
-        ..query.clone()
-    };
-    let total: u64 = facets.statuses.iter().map(|(_, n)| n).sum();
-    let current = chosen.is_empty().then_some("true");
-    let links = facets.statuses.iter().map(|(of, n)| {
-        let address = format!("/?{}", query.with_status(*of).to_query(None));
-        let current = (chosen.as_slice() == [*of]).then_some("true");
-        view! { <li><a href=address aria-current=current>{of.words()}<span class="count">{format!(" {n}")}</span></a></li> }
-    });
-    let links: Vec<_> = links.collect();
-    view! {
-        <nav class="facets" aria-label="Status">
-            <ul>
-                <li><a href=format!("/?{}", all.to_query(None)) aria-current=current>"all"<span class="count">{format!(" {total}")}</span></a></li>
-                {links}
-            </ul>
-        </nav>
-    }
-    .into_any()
-}
-
-fn form(query: &RunQuery, facets: &Facets) -> AnyView {
+fn form(query: &RunQuery, counts: &Facets) -> AnyView {
     let filter = &query.filter;
     let kept: Vec<_> = filter
         .statuses
@@ -136,7 +110,9 @@ fn form(query: &RunQuery, facets: &Facets) -> AnyView {
     let hidden = [
         ("owner", filter.owner.map(|owner| owner.to_string())),
         ("contract", filter.contract.map(|contract| contract.to_string())),
+        ("optimizer", filter.optimizer.map(|optimizer| optimizer.code().to_owned())),
         ("policy", filter.policy.map(|policy| policy.to_string())),
+        ("parent", filter.parent.map(|parent| parent.to_string())),
     ];
     let hidden: Vec<_> = hidden
         .into_iter()
@@ -145,13 +121,14 @@ fn form(query: &RunQuery, facets: &Facets) -> AnyView {
     let only: Vec<_> = [
         ("owner", filter.owner.map(short)),
         ("policy", filter.policy.map(short)),
+        ("parent", filter.parent.map(short)),
         ("contract", filter.contract.map(short)),
     ]
     .into_iter()
     .filter_map(|(name, value)| value.map(|value| format!("Only of {name} {value}. ")))
     .collect();
     let only = (!only.is_empty()).then(|| view! { <p>{only.concat()}<a href="/">"Show all"</a></p> });
-    let chains: Vec<_> = facets
+    let chains: Vec<_> = counts
         .chains
         .iter()
         .map(|(chain, n)| {

@@ -38,14 +38,14 @@ pub(crate) async fn page(
 
 /// A node on the way up: on which side the sibling stands, the sibling, and what both give.
 #[derive(Debug, PartialEq, Eq)]
-struct Rung {
-    sibling_is_left: bool,
-    sibling: Digest,
-    node: Digest,
+pub(super) struct Rung {
+    pub(super) sibling_is_left: bool,
+    pub(super) sibling: Digest,
+    pub(super) node: Digest,
 }
 
 /// The way from a leaf to the root (RFC 9162, 2.1.3.2).
-fn climb(leaf: Digest, index: u64, size: u64, path: &[Digest]) -> Vec<Rung> {
+pub(super) fn climb(leaf: Digest, index: u64, size: u64, path: &[Digest]) -> Vec<Rung> {
     let (mut at, mut last, mut node) = (index, size.saturating_sub(1), leaf);
     let mut out = Vec::new();
     for sibling in path {

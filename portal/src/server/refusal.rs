@@ -88,6 +88,18 @@ pub enum Refusal {
         /// The name asked for.
         got: String,
     },
+    /// What was announced on chain is another torrent of the same files.
+    #[error(
+        "run {run}: the announced torrent has infohash {expected}, one made of these files with nothing added has {got}; use the magnet link"
+    )]
+    OtherTorrent {
+        /// The run.
+        run: RunId,
+        /// Announced, v1.
+        expected: String,
+        /// Of the torrent that would be made.
+        got: String,
+    },
     /// The file is not what it was when it was checked.
     #[error("file {got:?} is not what it was when it was checked")]
     FileChanged {
@@ -178,6 +190,7 @@ impl Refusal {
             Self::NoBundle { .. } => (StatusCode::NOT_FOUND, "no_bundle"),
             Self::StepNotHere { .. } => (StatusCode::NOT_FOUND, "step_not_here"),
             Self::NoFile { .. } => (StatusCode::NOT_FOUND, "no_file"),
+            Self::OtherTorrent { .. } => (StatusCode::CONFLICT, "other_torrent"),
             Self::FileChanged { .. } => (StatusCode::SERVICE_UNAVAILABLE, "file_changed"),
             Self::UploadOff {} => (StatusCode::FORBIDDEN, "upload_off"),
             Self::UploadBusy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "upload_busy"),

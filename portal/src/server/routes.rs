@@ -49,6 +49,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/runs/{run}/steps/{step}", get(handlers::step))
         .route("/api/v1/runs/{run}/steps/{step}/evidence", get(files::evidence))
         .route("/api/v1/runs/{run}/files/{*name}", get(files::file))
+        .route("/api/v1/runs/{run}/bundle.torrent", get(files::torrent))
         .route("/api/v1/runs/{run}/series", get(handlers::series))
         .route("/api/v1/runs/{run}/history", get(handlers::history))
         .route("/api/v1/runs/{run}/bundles", get(handlers::bundles))

@@ -15,6 +15,8 @@ use crate::{
     dump::Dumps,
     follow::{Follower, Health},
     index::{Index, RunFilter, SourceKey},
+    seeders::Seeders,
+    time::now,
 };
 
 /// How the portal serves.
@@ -30,11 +32,20 @@ pub struct Options {
     pub island: Option<Island>,
     /// Where a dump is written each day, if any is.
     pub dumps: Option<Dumps>,
+    /// What trackers say of announced bundles.
+    pub seeders: Seeders,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rate: Rate::default(), behind_proxy: false, max_listeners: 256, dumps: None, island: None }
+        Self {
+            rate: Rate::default(),
+            behind_proxy: false,
+            max_listeners: 256,
+            dumps: None,
+            island: None,
+            seeders: Seeders::default(),
+        }
     }
 }
 
@@ -151,7 +162,7 @@ impl Shared {
             Some((*entry, health))
         });
         let followers = followers.collect();
-        let facets = self.index.facets(&RunFilter::default()).await?;
+        let facets = self.index.facets(&RunFilter::default(), now()).await?;
         Ok(Gauges { facets, sources, followers, listeners: self.n_listeners() })
     }
 

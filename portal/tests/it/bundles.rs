@@ -16,11 +16,11 @@ use axum::{
     http::{StatusCode, header},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use chain::RunOnChain;
+use chain::{AnchorEvent, RunOnChain};
 use ledger::{Digest, FieldElement, StepIndex};
 use portal::{
     bundles::{Intake, Limits, Options, Shelf},
-    index::{Arrival, ArrivalState, Index, Status},
+    index::{Arrival, ArrivalState, Batch, Index, Status},
     server::{self, AppState, router},
 };
 use store::layout::RunFile;
@@ -184,6 +184,54 @@ async fn the_records_are_told(app: &Router) {
         assert!(page.text().contains(part), "{part}");
     }
     assert!(!page.text().contains("<figcaption>Gradient norm"), "nothing was said of it");
+    the_torrent_is_the_announced_one(app).await;
+    // The policy's words came with the bundle.
+    for part in ["<dt>β1</dt><dd>0.9</dd>", "<dt>Optimizer</dt><dd>AdamW</dd>"] {
+        assert!(page.text().contains(part), "{part}: {}", page.text());
+    }
+    assert_eq!(get(app, &format!("/api/v1/runs/{id}")).await.json()["optimizer"], "adamw");
+    assert_eq!(get(app, "/api/v1/runs?optimizer=sgd").await.json()["facets"]["total"], 0);
+}
+
+/// The announced infohashes are none of these files': the torrent that would be made is another, which is said.
+async fn the_torrent_is_the_announced_one(app: &Router) {
+    let id = KEPT.run().run;
+    let refused = get(app, &format!("/api/v1/runs/{id}/bundle.torrent")).await;
+    assert_eq!(refused.refusal(), (409, "other_torrent".into()));
+    let body: serde_json::Value = serde_json::from_slice(refused.bytes()).unwrap();
+    let expected = &body["error"]["details"]["expected"];
+    assert_eq!(*expected, "02".repeat(20));
+}
+
+#[tokio::test]
+async fn the_torrent_of_a_bundle_is_the_one_that_is_announced() {
+    on_each(async |index| {
+        let folder = Folder::new();
+        // Nothing was announced: it is made all the same.
+        add(index, None, 9, vec![KEPT.registered(1, KEPT.registration()), KEPT.anchored(2, 0), KEPT.anchored(3, 1)], 2)
+            .await;
+        let mut intake = folder.intake(index);
+        intake.round().await.unwrap();
+        let app = app(index, intake.shelf());
+        let address = format!("/api/v1/runs/{}/bundle.torrent", KEPT.run().run);
+        let made = get(&app, &address).await;
+        assert_eq!(made.status, StatusCode::OK, "{}", made.text());
+        assert_eq!(made.headers[header::CONTENT_TYPE], "application/x-bittorrent");
+        let read = torrent::Metainfo::parse(made.bytes()).unwrap();
+        assert_eq!(read.name(), KEPT.name());
+        // Announced as it is, it is served; a link to it is on the page.
+        let mut log = KEPT.announced(10, manifest_of(&folder.run));
+        if let AnchorEvent::Announced(bundle) = &mut log.event {
+            bundle.announcement.infohash_v1 = read.infohash_v1().0;
+            bundle.announcement.infohash_v2 = read.infohash_v2().0;
+        }
+        let source = index.source(&KEPT.source()).await.unwrap();
+        let after = Some(block(0, 9).at);
+        index.apply(source, &Batch { after, to: block(0, 10), logs: vec![log] }).await.unwrap();
+        let again = get(&app, &address).await;
+        assert_eq!((again.status, again.bytes()), (StatusCode::OK, made.bytes()));
+    })
+    .await;
 }
 
 async fn the_files_are_the_bundles(app: &Router, run: &Path) {

@@ -135,7 +135,7 @@ async fn pages_of_each_order_hold_every_run_once() {
         let some = RunFilter { min_steps: Some(1), max_steps: Some(2), ..RunFilter::default() };
         let sizes: Vec<_> = index.list(&some, RunSort::Steps, None, 9).await.unwrap().runs;
         assert_eq!(sizes.iter().map(|run| run.size.0).collect::<Vec<_>>(), [2, 2, 2]);
-        let facets = index.facets(&some).await.unwrap();
+        let facets = index.facets(&some, 0).await.unwrap();
         assert_eq!((facets.total, facets.statuses), (3, vec![(Status::Unconfirmed, 3)]));
     })
     .await;
