@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     cargo, island,
     portal::{Chain, Portal},
+    running::Running,
     tools::Tools,
 };
 
@@ -44,7 +45,7 @@ const EPOCH: u64 = 4;
 
 /// Anvil on a free port; stopped when dropped.
 pub struct Anvil {
-    child: Child,
+    _child: Running,
     /// Its address.
     pub rpc: String,
 }
@@ -56,13 +57,14 @@ impl Anvil {
     /// If it does not listen within 30 s.
     pub fn start(tools: &Tools) -> anyhow::Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut child = tools
+        let child = tools
             .command("anvil")?
             .args(["--port", &port.to_string()])
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
             .context("start anvil")?;
+        let mut child = Running(child);
         let stdout = child.stdout.take().context("anvil's output")?;
         let (sender, receiver) = std::sync::mpsc::channel();
         // Goes on reading, so that anvil never blocks on a full pipe.
@@ -73,16 +75,9 @@ impl Anvil {
                 }
             }
         });
-        let anvil = Self { child, rpc: format!("http://127.0.0.1:{port}") };
+        let anvil = Self { _child: child, rpc: format!("http://127.0.0.1:{port}") };
         receiver.recv_timeout(Duration::from_secs(30)).context("anvil did not start listening within 30 s")?;
         Ok(anvil)
-    }
-}
-
-impl Drop for Anvil {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -388,18 +383,19 @@ fn share(cairn: &Cairn, peer: &Cairn, cache: &Path, run: &str, chain: &[&str; 4]
 }
 
 /// `cairn seed`; stopped when dropped.
-struct Seeder(Child);
+struct Seeder(#[expect(dead_code, reason = "kept for its end")] Running);
 
 impl Seeder {
     /// Returns when the run was checked, with the address.
     fn start(cairn: &Cairn, run: &str) -> anyhow::Result<(Self, String)> {
-        let mut child = Command::new(&cairn.path)
+        let child = Command::new(&cairn.path)
             .args(["seed", "--run", run, "--listen", "127.0.0.1:0", "--json"])
             .env("CAIRN_HOME", &cairn.home)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .context("start cairn seed")?;
+        let mut child = Running(child);
         let stdout = child.stdout.take().context("the seeder's output")?;
         let seeder = Self(child);
         let mut line = String::new();
@@ -407,13 +403,6 @@ impl Seeder {
         let answer: Value = serde_json::from_str(&line).context("the seeder's answer")?;
         let address = text(&answer, "listen")?.to_owned();
         Ok((seeder, address))
-    }
-}
-
-impl Drop for Seeder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

@@ -7,6 +7,7 @@
 //! | [`clients`] | torrent clients of others, for tests |
 //! | [`debian`] | programs of Debian's current release |
 //! | [`python`] | Python environments, tests of the package |
+//! | [`running`] | programs that end with their owner |
 //! | [`setup`] | install the pinned tools |
 //! | [`cargo`] | build a program of this repository, and ask it |
 //! | [`generate`] | the generated verifier of the demo's epochs |
@@ -38,6 +39,7 @@ mod natspec;
 mod portal;
 mod postgres;
 mod python;
+mod running;
 mod setup;
 mod test;
 mod tidy;

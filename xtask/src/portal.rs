@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, ensure};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     browser,
     demo::{Cairn, path_text, text},
+    running::Running,
     tools::Tools,
 };
 
@@ -27,7 +28,7 @@ pub struct Chain<'a> {
 
 /// `cairn portal serve`; stopped when dropped.
 pub struct Portal {
-    child: Child,
+    child: Running,
     /// Its address.
     pub url: String,
 }
@@ -55,7 +56,7 @@ impl Portal {
             .stdout(Stdio::piped())
             .spawn()
             .context("start cairn portal")?;
-        let mut portal = Self { child, url: String::new() };
+        let mut portal = Self { child: Running(child), url: String::new() };
         let stdout = portal.child.stdout.take().context("the portal's output")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).context("the portal's answer")?;
@@ -97,13 +98,5 @@ impl Portal {
         let status = self.child.wait().context("wait for cairn portal")?;
         ensure!(status.success(), "cairn portal ended: {status}");
         Ok(())
-    }
-}
-
-impl Drop for Portal {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

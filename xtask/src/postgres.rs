@@ -7,13 +7,13 @@ use std::{
     net::{TcpListener, TcpStream},
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
 
-use crate::{debian::run, tools::Tools};
+use crate::{debian::run, running::Running, tools::Tools};
 
 /// Its version; there are only such versions, the server's own comes first in it.
 const VERSION: &str = "17.10.0-beta.17";
@@ -52,7 +52,7 @@ pub fn install(tools: &Tools) -> anyhow::Result<PathBuf> {
 
 /// A server that ends with its owner, with all that is in it.
 pub struct Server {
-    child: Child,
+    child: Running,
     dir: PathBuf,
     /// `postgres://…`, for an account that may make databases.
     pub address: String,
@@ -115,7 +115,7 @@ impl Server {
             .spawn()
             .context("run postgres")?;
         let address = format!("postgres://cairn@127.0.0.1:{port}/postgres");
-        let mut server = Self { child, dir: dir.to_owned(), address };
+        let mut server = Self { child: Running(child), dir: dir.to_owned(), address };
         let start = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let ended = server.child.try_wait()?.is_some();
@@ -129,7 +129,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself; its other processes follow it.
+        // Its other processes follow it.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.dir);

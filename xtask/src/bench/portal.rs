@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use super::table::{bytes, line, number};
-use crate::{cargo::build, debian, tools::Tools};
+use crate::{cargo::build, debian, running::Running, tools::Tools};
 
 /// Runs, epochs a run, steps an epoch: a million steps.
 const LOAD: [&str; 3] = ["1000", "125", "8"];
@@ -23,17 +23,6 @@ const EXECUTABLES: [&str; 2] = ["nginx", "wrk"];
 /// Connections that ask at once, and for how long.
 const CONNECTIONS: &str = "16";
 const SECONDS: &str = "8s";
-
-/// A process that ends with its owner.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Fills an index with a million steps, then asks the portal and nginx for the same pages, one after the other.
 pub fn pages(tools: &Tools) -> anyhow::Result<Value> {
@@ -57,7 +46,7 @@ pub fn pages(tools: &Tools) -> anyhow::Result<Value> {
             .spawn()
             .with_context(|| format!("run {}", program.display()))?,
     );
-    let out = portal.0.stdout.take().context("the portal has no output")?;
+    let out = portal.stdout.take().context("the portal has no output")?;
     let mut said = String::new();
     BufReader::new(out).read_line(&mut said).context("read what the portal says")?;
     let said: Value = serde_json::from_str(&said).with_context(|| format!("the portal said {said:?}"))?;
