@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use alloy::{primitives::keccak256, providers::Provider};
+use alloy::{eips::BlockId, primitives::keccak256};
 use ledger::{Address, Digest};
 
 use crate::{client::Client, convert, error::ChainError};
@@ -92,7 +92,7 @@ impl Client {
     /// If the node fails.
     pub async fn check_code(&self, expected: &ExpectedCode) -> Result<CodeCheck, ChainError> {
         let at = convert::address(expected.address);
-        let found = self.ask("code", || async { self.provider.get_code_at(at).await }).await?;
+        let found = self.ask_code(at, BlockId::latest()).await?;
         Ok(expected.compare(&found))
     }
 }

@@ -5,7 +5,6 @@ use std::{future::Future, time::Duration};
 use alloy::{
     eips::BlockId,
     network::TransactionBuilder,
-    primitives::Bytes,
     providers::{DynProvider, Provider, ProviderBuilder},
     rpc::types::TransactionRequest,
     sol_types::SolCall,
@@ -77,7 +76,7 @@ impl Client {
         let node = url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let provider = ProviderBuilder::new().disable_recommended_fillers().connect_http(url).erased();
         let mut client = Self { provider, options, chain: ChainId(0), node };
-        let id = client.ask("chain id", || async { client.provider.get_chain_id().await }).await?;
+        let id = client.ask_chain_id().await?;
         client.chain = ChainId(id);
         Ok(client)
     }
@@ -102,7 +101,7 @@ impl Client {
     pub async fn latest_block(&self) -> Result<BlockRef, ChainError> {
         let operation = "latest block";
         let block = self
-            .ask(operation, || async { self.provider.get_block(BlockId::latest()).await })
+            .ask_block(operation, BlockId::latest())
             .await?
             .ok_or_else(|| ChainError::Answer { operation, reason: "no latest block".into() })?;
         Ok(BlockRef { number: block.header.number, hash: ledger::Digest(block.header.hash.0) })
@@ -113,7 +112,7 @@ impl Client {
     /// # Errors
     /// If the node fails.
     pub async fn block(&self, number: u64) -> Result<Option<BlockHeader>, ChainError> {
-        let block = self.ask("block", || async { self.provider.get_block(BlockId::number(number)).await }).await?;
+        let block = self.ask_block("block", BlockId::number(number)).await?;
         Ok(block.map(|block| BlockHeader {
             at: BlockRef { number: block.header.number, hash: ledger::Digest(block.header.hash.0) },
             time: block.header.timestamp,
@@ -125,8 +124,7 @@ impl Client {
     /// # Errors
     /// If the node fails.
     pub async fn code_len(&self, address: Address) -> Result<usize, ChainError> {
-        let at = convert::address(address);
-        Ok(self.ask("code", || async { self.provider.get_code_at(at).await }).await?.len())
+        Ok(self.ask_code(convert::address(address), BlockId::latest()).await?.len())
     }
 
     /// Refuses an address without code.
@@ -146,8 +144,7 @@ impl Client {
         block: BlockId,
     ) -> Result<C::Return, ChainError> {
         let request = TransactionRequest::default().with_to(convert::address(to)).with_input(call.abi_encode());
-        let answer: Bytes =
-            self.ask(operation, || async { self.provider.call(request.clone()).block(block).await }).await?;
+        let answer = self.ask_call(operation, request, block).await?;
         if answer.is_empty() {
             // A call to an address without code succeeds with nothing.
             self.require_code(operation, to).await?;

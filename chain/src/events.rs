@@ -2,7 +2,6 @@
 
 use alloy::{
     primitives::B256,
-    providers::Provider,
     rpc::types::{Filter, Log, TransactionReceipt},
     sol_types::SolEvent,
 };
@@ -211,7 +210,7 @@ impl Client {
     }
 
     async fn receipt(&self, tx: TxHash) -> Result<Option<TransactionReceipt>, ChainError> {
-        self.ask(RECEIPT, || async { self.provider.get_transaction_receipt(B256::from(tx.0)).await }).await
+        self.ask_receipt(B256::from(tx.0)).await
     }
 
     /// Logs from a block to the newest.
@@ -233,7 +232,7 @@ impl Client {
         while from <= last {
             let to = last.min(from.saturating_add(page - 1));
             let part = filter.clone().from_block(from).to_block(to);
-            logs.extend(self.ask("events", || async { self.provider.get_logs(&part).await }).await?);
+            logs.extend(self.ask_logs(part).await?);
             from = to.saturating_add(1);
         }
         Ok(logs)

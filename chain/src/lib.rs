@@ -18,6 +18,7 @@
 //! | `check` | code on the chain against what the sources give |
 //! | `record` | the file that says where a deployment's contracts are |
 //! | `registry` | verifiers: propose, add, freeze |
+//! | `request` | the requests that are made of a node |
 //! | `runs` | register, anchor, announce, finalize, head, what gates ask |
 //! | `attestations` | what auditors say: sign, publish, revoke, ask |
 //! | `events` | a run's history from the logs |
@@ -51,6 +52,8 @@ mod head;
 mod record;
 #[cfg(feature = "rpc")]
 mod registry;
+#[cfg(feature = "rpc")]
+mod request;
 mod revert;
 #[cfg(feature = "rpc")]
 mod runs;

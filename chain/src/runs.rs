@@ -4,7 +4,6 @@ use alloy::{
     eips::BlockId,
     network::TransactionBuilder,
     primitives::B256,
-    providers::Provider,
     rpc::types::{TransactionReceipt, TransactionRequest},
     sol_types::SolCall,
 };
@@ -213,7 +212,7 @@ impl Client {
             .with_from(convert::address(from))
             .with_to(convert::address(contract))
             .with_input(input);
-        self.ask("estimate gas", || async { self.provider.estimate_gas(request.clone()).await }).await
+        self.ask_gas("estimate gas", request).await
     }
 
     /// Whether the contract finds that the run's first steps had this root.

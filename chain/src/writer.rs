@@ -6,15 +6,13 @@
 use std::time::Duration;
 
 use alloy::{
-    eips::{BlockId, eip2718::Encodable2718},
+    eips::eip2718::Encodable2718,
     network::{NetworkTransactionBuilder, TransactionBuilder},
-    providers::Provider,
     rpc::types::{TransactionReceipt, TransactionRequest},
-    transports::RpcError,
 };
 use ledger::{Address, TxHash};
 
-use crate::{client::Client, convert, error::ChainError, signer::Signer};
+use crate::{client::Client, convert, error::ChainError, request::Answer, signer::Signer};
 
 /// Added to the simulated gas, in percent: what other transactions change in between.
 const GAS_MARGIN_PERCENT: u64 = 20;
@@ -79,21 +77,22 @@ impl Writer {
     }
 
     /// Simulates, signs, sends, and waits for the receipt.
-    pub(crate) async fn send(
+    pub(crate) fn send(&self, operation: &'static str, to: Address, input: Vec<u8>) -> Answer<'_, TransactionReceipt> {
+        Box::pin(self.sent(operation, to, input))
+    }
+
+    async fn sent(
         &self,
         operation: &'static str,
         to: Address,
         input: Vec<u8>,
     ) -> Result<TransactionReceipt, ChainError> {
         let client = &self.client;
-        let provider = &client.provider;
         let from = convert::address(self.address());
         let mut request = TransactionRequest::default().with_from(from).with_to(convert::address(to)).with_input(input);
-        let gas = client.ask(operation, || async { provider.estimate_gas(request.clone()).await }).await?;
-        let nonce = client
-            .ask("nonce", || async { provider.get_transaction_count(from).block_id(BlockId::pending()).await })
-            .await?;
-        let fees = client.ask("fees", || async { provider.estimate_eip1559_fees().await }).await?;
+        let gas = client.ask_gas(operation, request.clone()).await?;
+        let nonce = client.ask_nonce(from).await?;
+        let fees = client.ask_fees().await?;
         request = request
             .with_chain_id(client.chain().0)
             .with_nonce(nonce)
@@ -106,22 +105,7 @@ impl Writer {
             .map_err(|error| ChainError::Signer { reason: format!("{operation}: {error}") })?;
         let raw = envelope.encoded_2718();
         let hash = *envelope.tx_hash();
-        client
-            .ask(operation, || async {
-                match provider.send_raw_transaction(&raw).await {
-                    Ok(_) => Ok(()),
-                    Err(refused @ RpcError::ErrorResp(_)) => {
-                        // If the node knows the transaction, an earlier attempt reached it and only the answer was
-                        // lost; nodes word this refusal differently.
-                        match provider.get_transaction_by_hash(hash).await? {
-                            Some(_) => Ok(()),
-                            None => Err(refused),
-                        }
-                    }
-                    Err(error) => Err(error),
-                }
-            })
-            .await?;
+        client.ask_to_send(operation, raw, hash).await?;
         self.receipt(operation, hash).await
     }
 
@@ -135,9 +119,7 @@ impl Writer {
         let after = client.options.mining_timeout;
         let wait = async {
             loop {
-                let found =
-                    client.ask("receipt", || async { client.provider.get_transaction_receipt(hash).await }).await?;
-                match found {
+                match client.ask_receipt(hash).await? {
                     Some(receipt) if receipt.status() => return Ok(receipt),
                     Some(receipt) => {
                         let block = receipt.block_number.unwrap_or_default();

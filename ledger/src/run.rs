@@ -315,6 +315,31 @@ impl EpochLen {
     pub const fn steps(self) -> u64 {
         1 << self.0
     }
+
+    /// Number of steps of the epoch that comes after `done` of `size` steps: a full one, or for a `tail` the largest aligned power
+    /// of two that is there.
+    pub fn next_epoch(self, done: TreeSize, size: TreeSize, tail: bool) -> Option<u64> {
+        let (done, full) = (done.0, self.steps());
+        let left = size.0.checked_sub(done)?;
+        if left >= full && done.is_multiple_of(full) {
+            return Some(full);
+        }
+        if !tail || left == 0 {
+            return None;
+        }
+        let aligned = if done == 0 { u64::MAX } else { 1 << done.trailing_zeros() };
+        Some((1 << left.ilog2()).min(aligned).min(full))
+    }
+
+    /// Size and number of the epochs of one size that come next.
+    pub fn next_group(self, done: TreeSize, size: TreeSize, tail: bool) -> Option<(u64, u64)> {
+        let n_steps = self.next_epoch(done, size, tail)?;
+        let mut count = 1;
+        while self.next_epoch(TreeSize(done.0 + count * n_steps), size, tail) == Some(n_steps) {
+            count += 1;
+        }
+        Some((n_steps, count))
+    }
 }
 
 impl TryFrom<u64> for EpochLen {

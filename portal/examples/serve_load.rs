@@ -65,7 +65,7 @@ async fn main() -> Result<(), Failure> {
     });
     let rate = Rate { per_second: 1e9, burst: 1e9 };
     let options = Options { rate, ..Options::default() };
-    serve(index, Work::default(), options, listener, async { drop(end.await) }).await?;
+    serve(index, Work::default(), options, listener, Box::pin(async { drop(end.await) })).await?;
     Ok(())
 }
 

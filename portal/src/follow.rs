@@ -4,11 +4,15 @@
 //! blocks if it is, and at the newest block asks the contract for the heads of runs. Blocks just read are read again, since
 //! nodes behind one address do not know the newest block all at once; events that come twice change nothing.
 
+mod followed;
+
 use std::{future::Future, pin::pin, time::Duration};
 
 use chain::{BlockHeader, BlockRef, ChainError, Client};
 use ledger::{Address, ChainId, RunId};
 use tokio::sync::watch;
+
+pub use followed::{Followed, FollowedError};
 
 use crate::index::{Batch, Confirmation, Index, IndexError, RunKey, Source, SourceKey};
 

@@ -3,6 +3,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | `cache` | validators, so that nothing is sent twice |
+//! | `closed` | pages of closed epochs, kept as they are sent |
 //! | `guard` | what every request passes |
 //! | `island` | what visitors' browsers verify with |
 //! | `limit` | how often one address may ask |
@@ -10,14 +11,16 @@
 //! | `refusal` | why a request is refused |
 //! | `routes` | the table of addresses |
 //! | `state` | what handlers share |
+//! | `trees` | trees of runs that were asked for lately |
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{future::Future, io, net::SocketAddr, pin::Pin, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{bundles::Intake, follow::Follower, hooks::Teller, index::Index, seeders::Scraper};
 
 pub(crate) mod cache;
+pub(crate) mod closed;
 pub(crate) mod guard;
 pub(crate) mod island;
 mod limit;
@@ -25,6 +28,7 @@ mod metrics;
 pub(crate) mod refusal;
 mod routes;
 pub(crate) mod state;
+mod trees;
 
 pub use island::{Island, IslandError};
 pub use limit::Rate;
@@ -53,12 +57,25 @@ pub struct Work {
 ///
 /// # Errors
 /// If the listener fails. Nodes that fail end nothing: they are asked again.
-pub async fn serve(
+pub fn serve(
     index: Index,
     work: Work,
     options: Options,
     listener: TcpListener,
-    stop: impl Future<Output = ()>,
+    stop: Pending<()>,
+) -> Pending<io::Result<()>> {
+    Box::pin(serving(index, work, options, listener, stop))
+}
+
+/// What will be. Boxed, so that all that the portal does is compiled here and not in every program that awaits it.
+pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+async fn serving(
+    index: Index,
+    work: Work,
+    options: Options,
+    listener: TcpListener,
+    stop: Pending<()>,
 ) -> io::Result<()> {
     let Work { followers, tellers, scrapers, intake } = work;
     let shelf = intake.as_ref().map(Intake::shelf);

@@ -18,6 +18,7 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -46,12 +47,14 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Serves until `stop` is ready: then takes no more work, ends after the step that is being proved, and returns.
 ///
 /// Errors: [`io::Error`] of the listener; `Other` if the worker panicked, which leaves everything on disk as a kill does.
-pub async fn serve(
-    hub: Arc<Hub>,
-    token: Token,
-    listener: TcpListener,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+pub fn serve(hub: Arc<Hub>, token: Token, listener: TcpListener, stop: Pending<()>) -> Pending<io::Result<()>> {
+    Box::pin(serving(hub, token, listener, stop))
+}
+
+/// What will be. Boxed, so that all that the service does is compiled here and not in every program that awaits it.
+pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+async fn serving(hub: Arc<Hub>, token: Token, listener: TcpListener, stop: Pending<()>) -> io::Result<()> {
     let working = hub.clone();
     let (done, mut worker_done) = tokio::sync::oneshot::channel();
     let worker = thread::Builder::new().name("prover".to_owned()).spawn(move || {

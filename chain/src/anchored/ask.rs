@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use alloy::{
     eips::BlockId,
     primitives::{B256, U256},
-    providers::Provider,
     rlp::Encodable,
 };
 use ledger::{Address, Digest, RunId, canonical};
@@ -32,10 +31,8 @@ impl Client {
     ) -> Result<AnchoredProof, ChainError> {
         let operation = "state proof";
         let unclear = |reason: String| ChainError::Answer { operation, reason };
-        let block = self
-            .ask(operation, || async { self.provider.get_block(BlockId::latest()).await })
-            .await?
-            .ok_or_else(|| unclear("no latest block".to_owned()))?;
+        let block =
+            self.ask_block(operation, BlockId::latest()).await?.ok_or_else(|| unclear("no latest block".to_owned()))?;
         // Proofs are kept by number; what is answered is compared with the header.
         let at = BlockId::number(block.header.number);
         let mut header = Vec::new();
@@ -74,17 +71,13 @@ impl Client {
     }
 
     async fn code_at(&self, address: Address, at: BlockId) -> Result<Vec<u8>, ChainError> {
-        let address = convert::address(address);
-        let code = self.ask("code", || async { self.provider.get_code_at(address).block_id(at).await }).await?;
-        Ok(code.to_vec())
+        Ok(self.ask_code(convert::address(address), at).await?.to_vec())
     }
 
     async fn prove(&self, address: Address, slots: &[Slot], at: BlockId) -> Result<AccountProof, ChainError> {
         let keys: Vec<B256> = slots.iter().map(|slot| slot.0).collect();
         let address = convert::address(address);
-        let answer = self
-            .ask("state proof", || async { self.provider.get_proof(address, keys.clone()).block_id(at).await })
-            .await?;
+        let answer = self.ask_proof(address, keys, at).await?;
         let slots = slots.iter().zip(answer.storage_proof);
         Ok(AccountProof {
             address,

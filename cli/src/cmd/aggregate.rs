@@ -96,29 +96,6 @@ pub fn epoch_input(
     Ok(EpochInput { policy: *policy, products, steps })
 }
 
-/// Number of steps of the next epoch: a full one, or for a tail the largest aligned power of two that is there.
-fn next_epoch(done: u64, size: u64, full: u64, tail: bool) -> Option<u64> {
-    let left = size - done;
-    if left >= full && done.is_multiple_of(full) {
-        return Some(full);
-    }
-    if !tail || left == 0 {
-        return None;
-    }
-    let aligned = if done == 0 { u64::MAX } else { 1 << done.trailing_zeros() };
-    Some((1 << left.ilog2()).min(aligned).min(full))
-}
-
-/// Size and number of the epochs of one size that come next.
-fn next_group(done: u64, size: u64, full: u64, tail: bool) -> Option<(u64, u64)> {
-    let n_steps = next_epoch(done, size, full, tail)?;
-    let mut count = 1;
-    while next_epoch(done + count * n_steps, size, full, tail) == Some(n_steps) {
-        count += 1;
-    }
-    Some((n_steps, count))
-}
-
 impl Job<'_> {
     /// The epoch of `n_steps` from `first`, every step checked.
     fn ready(&self, writer: &RunWriter, first: StepIndex, n_steps: u64) -> anyhow::Result<Ready> {
@@ -233,8 +210,8 @@ impl Aggregate {
         let (step_srs, key) = step_key(&home, &run)?;
         let job = Job { home: &home, run: &run, step: (&step_srs, &key), out };
         let mut report = Report { steps: writer.log().size().0, ..Report::default() };
-        let full = run.epoch_len.steps();
-        while let Some(group) = next_group(writer.aggregated().0, writer.log().size().0, full, self.tail) {
+        let full = run.epoch_len;
+        while let Some(group) = full.next_group(writer.aggregated(), writer.log().size(), self.tail) {
             match wrap_k {
                 None => job.plain(&mut writer, group, &mut report)?,
                 Some(wrap_k) => job.wrapped(&mut writer, group, wrap_k, &mut report)?,
@@ -265,25 +242,4 @@ impl Aggregate {
 /// Opens a run for writing.
 pub fn open_writer(dir: &Path) -> anyhow::Result<(RunWriter, store::Recovery)> {
     RunWriter::open(dir).with_context(|| format!("run directory {}", dir.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{next_epoch, next_group};
-
-    #[test]
-    fn tails_are_cut_in_aligned_powers_of_two() {
-        let mut done = 0;
-        let mut sizes = Vec::new();
-        while let Some(n) = next_epoch(done, 11, 4, true) {
-            assert!(n.is_power_of_two() && done % n == 0, "{n} steps from {done}");
-            sizes.push(n);
-            done += n;
-        }
-        assert_eq!(sizes, [4, 4, 2, 1]);
-        assert_eq!(next_group(0, 11, 4, true), Some((4, 2)));
-        assert_eq!(next_group(8, 11, 4, true), Some((2, 1)));
-        assert_eq!(next_epoch(8, 11, 4, false), None);
-        assert_eq!(next_epoch(0, 3, 4, true), Some(2));
-    }
 }

@@ -2,17 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use chain::Client;
 use clap::{Args, Subcommand};
-use ledger::{Address, IdError};
+use ledger::Address;
 use portal::bundles::{self, Intake, Limits};
 use portal::dump::Dumps;
-use portal::follow::{self, Contracts, Follower};
+use portal::follow::{self, Contracts, Followed, Follower};
 use portal::hooks::{self, Hook, Teller};
 use portal::index::Index;
 use portal::seeders::{self, Scraper, Seeders};
@@ -97,40 +96,6 @@ pub struct Serve {
     log_json: bool,
 }
 
-/// A contract on a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Followed {
-    rpc: String,
-    contract: Address,
-    first_block: u64,
-}
-
-/// Why a text does not name a [`Followed`].
-#[derive(Debug, thiserror::Error)]
-enum FollowedError {
-    #[error("expected RPC,CONTRACT or RPC,CONTRACT,BLOCK")]
-    Form,
-    #[error(transparent)]
-    Contract(#[from] IdError),
-    #[error("first block: expected a whole number, got {got:?}")]
-    Block { got: String },
-}
-
-impl FromStr for Followed {
-    type Err = FollowedError;
-
-    /// The address of a node may hold commas itself; a contract's does not.
-    fn from_str(text: &str) -> Result<Self, FollowedError> {
-        let (rest, last) = text.rsplit_once(',').ok_or(FollowedError::Form)?;
-        let (rpc, contract, block) = match rest.rsplit_once(',') {
-            Some((rpc, contract)) if !last.starts_with("0x") => (rpc, contract, last),
-            _ => (rest, last, "0"),
-        };
-        let first_block = block.parse().map_err(|_| FollowedError::Block { got: block.to_owned() })?;
-        Ok(Self { rpc: rpc.to_owned(), contract: contract.parse()?, first_block })
-    }
-}
-
 #[derive(Serialize)]
 struct Listening {
     listen: String,
@@ -209,7 +174,7 @@ impl Serve {
             let behind_proxy = self.behind_proxy;
             let options = server::Options { rate, behind_proxy, dumps, island, seeders, ..server::Options::default() };
             let work = server::Work { followers, tellers, scrapers, intake };
-            server::serve(index, work, options, listener, stop).await.context("portal")?;
+            server::serve(index, work, options, listener, Box::pin(stop)).await.context("portal")?;
             out.note("stopped");
             Ok(())
         })
@@ -242,32 +207,4 @@ async fn attestations_of(client: &Client, anchor: Address, unplaced: &mut Vec<Ad
         }
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_contract_is_named_with_its_node() {
-        let contract = Address([0x5f; 20]);
-        let followed = |rpc: &str, first_block| Followed { rpc: rpc.into(), contract, first_block };
-        let cases = [
-            (format!("http://localhost:8545,{contract}"), followed("http://localhost:8545", 0)),
-            (format!("http://localhost:8545,{contract},12"), followed("http://localhost:8545", 12)),
-            (format!("https://node/?a=1,2,{contract}"), followed("https://node/?a=1,2", 0)),
-            (format!("https://node/?a=1,2,{contract},7"), followed("https://node/?a=1,2", 7)),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(text.parse::<Followed>().unwrap(), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_names_no_contract_is_refused() {
-        assert!(matches!("http://localhost".parse::<Followed>(), Err(FollowedError::Form)));
-        assert!(matches!("http://localhost,0x12".parse::<Followed>(), Err(FollowedError::Contract(_))));
-        let late = format!("http://localhost,{},-1", Address([1; 20]));
-        assert!(matches!(late.parse::<Followed>(), Err(FollowedError::Block { got }) if got == "-1"));
-    }
 }

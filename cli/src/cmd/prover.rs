@@ -146,7 +146,7 @@ impl Serve {
             })?;
             // Installed before the first request is served, so that no signal is missed.
             let stop = stop_signal()?;
-            service::serve(hub, token, listener, stop).await.context("prover service")?;
+            service::serve(hub, token, listener, Box::pin(stop)).await.context("prover service")?;
             out.note("stopped; what was accepted and not proved waits for the next start");
             Ok(())
         })

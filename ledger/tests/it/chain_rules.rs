@@ -243,3 +243,20 @@ fn anchors_continue_and_are_recorded_once() {
     let skipped = text.replacen("\"counter\":2", "\"counter\":3", 1);
     assert_eq!(AnchorLog::parse(skipped.as_bytes()), Err(AnchorsError::Counter { expected: 2, got: 3 }));
 }
+
+#[test]
+fn tails_are_cut_in_aligned_powers_of_two() {
+    let (full, size) = (EpochLen::try_from(4).unwrap(), TreeSize(11));
+    let (mut done, mut sizes) = (0, Vec::new());
+    while let Some(n) = full.next_epoch(TreeSize(done), size, true) {
+        assert!(n.is_power_of_two() && done % n == 0, "{n} steps from {done}");
+        sizes.push(n);
+        done += n;
+    }
+    assert_eq!(sizes, [4, 4, 2, 1]);
+    assert_eq!(full.next_group(TreeSize(0), size, true), Some((4, 2)));
+    assert_eq!(full.next_group(TreeSize(8), size, true), Some((2, 1)));
+    assert_eq!(full.next_epoch(TreeSize(8), size, false), None);
+    assert_eq!(full.next_epoch(TreeSize(0), TreeSize(3), true), Some(2));
+    assert_eq!(full.next_epoch(TreeSize(12), size, true), None, "more was done than there is");
+}

@@ -90,7 +90,7 @@ pub(crate) async fn evidence(
     if got >= here {
         return Err(Refusal::StepNotHere { run: entry.run, expected: here, got });
     }
-    let tree = state.index().tree(entry.key, entry.size).await?;
+    let tree = state.tree(&entry).await?;
     let earlier = earlier(state.index(), &entry).await?;
     let made = task::spawn_blocking(move || {
         let evidence = bundle.evidence(StepIndex(got), &tree, &earlier)?;

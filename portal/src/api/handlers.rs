@@ -119,7 +119,7 @@ pub(crate) async fn step(
 ) -> Result<Json<StepDetail>, Refusal> {
     only(&pairs, &[])?;
     let entry = resolve(state.index(), &run, &pairs).await?;
-    let evidence = evidence(state.index(), &entry, number("step", &step)?).await?;
+    let evidence = evidence(&state, &entry, number("step", &step)?).await?;
     Ok(Json(StepDetail {
         step: (&evidence.step).into(),
         epoch: (&evidence.epoch).into(),
@@ -278,12 +278,13 @@ pub(crate) struct Evidence {
 ///
 /// # Errors
 /// [`Refusal::NoStep`], or the index fails.
-pub(crate) async fn evidence(index: &Index, run: &RunEntry, step: u64) -> Result<Evidence, Refusal> {
+pub(crate) async fn evidence(state: &AppState, run: &RunEntry, step: u64) -> Result<Evidence, Refusal> {
+    let index = state.index();
     let none = || Refusal::NoStep { run: run.run, expected: run.size.0, got: step };
     let at = StepIndex(step);
     let found = anchored_steps(index, run, at, 1).await?.pop().filter(|found| found.step == at).ok_or_else(none)?;
     let epoch = index.epoch_of(run.key, at).await?.ok_or_else(none)?;
-    let tree = index.tree(run.key, run.size).await?;
+    let tree = state.tree(run).await?;
     let proof = tree.prove_inclusion(at, run.size).map_err(|error| Refusal::internal(&error))?;
     Ok(Evidence { step: found, epoch, path: proof.path })
 }

@@ -74,7 +74,7 @@ pub(crate) async fn page(
         (Some(a), Some(b)) => {
             let (left, right) = (named(state.index(), a, &pairs).await?, named(state.index(), b, &pairs).await?);
             let divergence = diverge(state.index(), &left, &right).await?;
-            let first = first(state.index(), &left, &right).await?;
+            let first = first(&state, &left, &right).await?;
             Some(Pair { left, right, divergence, first })
         }
         _ => None,
@@ -92,9 +92,10 @@ async fn named(index: &Index, text: &str, pairs: &Pairs) -> Result<RunEntry, Ref
 }
 
 /// Finds the first step that differs, with its place under both roots.
-async fn first(index: &Index, left: &RunEntry, right: &RunEntry) -> Result<First, Refusal> {
+async fn first(state: &AppState, left: &RunEntry, right: &RunEntry) -> Result<First, Refusal> {
+    let index = state.index();
     let both = async |step: StepIndex| {
-        Ok::<_, Refusal>([evidence(index, left, step.0).await?, evidence(index, right, step.0).await?])
+        Ok::<_, Refusal>([evidence(state, left, step.0).await?, evidence(state, right, step.0).await?])
     };
     if left.run == right.run {
         let other = match index.first_other_leaf(left, right).await? {

@@ -2,7 +2,8 @@
 
 use axum::{
     extract::{Path, Query, State},
-    response::Html,
+    http::HeaderMap,
+    response::{Html, Response},
 };
 use leptos::prelude::*;
 
@@ -16,7 +17,7 @@ use crate::{
         query::{Pairs, number, only, resolve},
     },
     index::{EpochEntry, RunEntry, StepEntry},
-    server::{AppState, Refusal},
+    server::{AppState, Refusal, closed::Stamp},
 };
 
 /// Steps on the page; the largest epoch that a contract takes is far below.
@@ -27,7 +28,8 @@ pub(crate) async fn page(
     State(state): State<AppState>,
     Path((run, epoch)): Path<(String, String)>,
     Query(pairs): Query<Pairs>,
-) -> Result<Html<String>, PageRefusal> {
+    visitor: HeaderMap,
+) -> Result<Response, PageRefusal> {
     only(&pairs, &[])?;
     let run = resolve(state.index(), &run, &pairs).await?;
     let got = number("epoch", &epoch)?;
@@ -35,10 +37,16 @@ pub(crate) async fn page(
     let before = got.checked_sub(1).filter(|_| got <= run.counter).ok_or_else(none)?;
     let epoch = state.index().epochs(run.key, before, 1).await?.pop().filter(|epoch| epoch.counter == got);
     let epoch = epoch.ok_or_else(none)?;
+    let is_last = epoch.counter == run.counter;
+    let stamp = Stamp::of(&("epoch", run.key, &epoch, is_last));
+    if let Some(page) = state.closed().get(stamp) {
+        return Ok(page.answer(&visitor));
+    }
     let n_steps = u32::try_from(epoch.n_steps()).unwrap_or(MAX_STEPS).clamp(1, MAX_STEPS);
     let steps = anchored_steps(state.index(), &run, epoch.first_step, n_steps).await?;
     let title = format!("Epoch {got} of run {}", short(run.run));
-    Ok(layout(&title, Place::Runs, None, content(&run, &epoch, &steps)))
+    let Html(page) = layout(&title, Place::Runs, None, content(&run, &epoch, &steps));
+    Ok(state.closed().keep(stamp, page).answer(&visitor))
 }
 
 fn content(run: &RunEntry, epoch: &EpochEntry, steps: &[StepEntry]) -> AnyView {

@@ -1,5 +1,7 @@
 //! What the files of a bundle say of a step: record, statement, raw bytes, proofs.
 
+use std::sync::Arc;
+
 use ledger::{SealedRecord, StepIndex};
 use leptos::prelude::*;
 use serde_json::Value;
@@ -9,7 +11,7 @@ use tokio::task;
 use super::part::{api_below, fact, hash, link, shortest, text};
 use crate::{
     api::files::bundle_of,
-    bundles::shelf::ShelfError,
+    bundles::shelf::{OpenBundle, ShelfError},
     index::RunEntry,
     server::{AppState, Refusal},
 };
@@ -39,16 +41,29 @@ struct ProofFile {
 }
 
 impl StepFiles {
-    /// Reads them; none if no bundle that passed has the step.
+    /// The bundle of a run that passed, if there is one.
     ///
     /// # Errors
     /// If the index fails.
-    pub(super) async fn of(state: &AppState, run: &RunEntry, step: StepIndex) -> Result<Option<Self>, Refusal> {
-        let bundle = match bundle_of(state, run).await {
-            Ok(bundle) if step.0 < bundle.log().checkpoint.size.0 => bundle,
-            Ok(_) | Err(Refusal::NoBundle { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+    pub(super) async fn bundle(state: &AppState, run: &RunEntry) -> Result<Option<Arc<OpenBundle>>, Refusal> {
+        match bundle_of(state, run).await {
+            Ok(bundle) => Ok(Some(bundle)),
+            Err(Refusal::NoBundle { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads them; none if the bundle does not have the step.
+    ///
+    /// # Errors
+    /// If reading breaks off.
+    pub(super) async fn of(
+        bundle: Option<Arc<OpenBundle>>,
+        run: &RunEntry,
+        step: StepIndex,
+    ) -> Result<Option<Self>, Refusal> {
+        let has_step = |bundle: &Arc<OpenBundle>| step.0 < bundle.log().checkpoint.size.0;
+        let Some(bundle) = bundle.filter(has_step) else { return Ok(None) };
         let read = task::spawn_blocking(move || {
             let record = bundle.record(step)?;
             let n_chunks = bundle.run().policy.n_chunks;

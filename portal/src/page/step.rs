@@ -2,9 +2,10 @@
 
 use axum::{
     extract::{Path, Query, State},
-    response::Html,
+    http::HeaderMap,
+    response::{Html, IntoResponse, Response},
 };
-use ledger::{Digest, tree::node_hash};
+use ledger::{Digest, StepIndex, tree::node_hash};
 use leptos::prelude::*;
 
 use super::{
@@ -19,7 +20,7 @@ use crate::{
         query::{Pairs, number, only, resolve},
     },
     index::RunEntry,
-    server::{AppState, Island},
+    server::{AppState, Island, closed::Stamp},
 };
 
 /// The page of a step.
@@ -27,13 +28,27 @@ pub(crate) async fn page(
     State(state): State<AppState>,
     Path((run, step)): Path<(String, String)>,
     Query(pairs): Query<Pairs>,
-) -> Result<Html<String>, PageRefusal> {
+    visitor: HeaderMap,
+) -> Result<Response, PageRefusal> {
     only(&pairs, &[])?;
     let run = resolve(state.index(), &run, &pairs).await?;
-    let evidence = evidence(state.index(), &run, number("step", &step)?).await?;
+    let (at, island) = (number("step", &step)?, state.options().island.as_ref());
+    let epoch = state.index().epoch_of(run.key, StepIndex(at)).await?;
+    let bundle = StepFiles::bundle(&state, &run).await?;
+    let shown = (at, run.key, run.size, run.root, epoch, &bundle, island);
+    let stamp = Stamp::of(&("step", shown));
+    if let Some(page) = state.closed().get(stamp) {
+        return Ok(page.answer(&visitor));
+    }
+    let evidence = evidence(&state, &run, at).await?;
     let title = format!("Step {step} of run {}", short(run.run));
-    let files = StepFiles::of(&state, &run, evidence.step.step).await?;
-    Ok(layout(&title, Place::Runs, None, content(&run, &evidence, files.as_ref(), state.options().island.as_ref())))
+    let files = StepFiles::of(bundle.clone(), &run, evidence.step.step).await?;
+    let Html(page) = layout(&title, Place::Runs, None, content(&run, &evidence, files.as_ref(), island));
+    if bundle.is_some() && files.is_none() {
+        // Perhaps the files can be read the next time.
+        return Ok(Html(page).into_response());
+    }
+    Ok(state.closed().keep(stamp, page).answer(&visitor))
 }
 
 /// A node on the way up: on which side the sibling stands, the sibling, and what both give.
@@ -131,7 +146,7 @@ fn content(run: &RunEntry, evidence: &Evidence, files: Option<&StepFiles>, islan
 
 #[cfg(test)]
 mod tests {
-    use ledger::{MerkleTree, StepIndex, TreeSize};
+    use ledger::{MerkleTree, TreeSize};
 
     use super::*;
 

@@ -2,9 +2,11 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
+use ledger::MerkleTree;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{
+    closed::ClosedPages,
     island::Island,
     limit::{Limiter, Rate},
     metrics::{Gauges, Metrics},
@@ -14,7 +16,7 @@ use crate::{
     bundles::Shelf,
     dump::Dumps,
     follow::{Follower, Health},
-    index::{Index, RunFilter, SourceKey},
+    index::{Index, IndexError, RunEntry, RunFilter, SourceKey},
     seeders::Seeders,
     time::now,
 };
@@ -62,6 +64,8 @@ pub struct Shared {
     metrics: Metrics,
     listeners: Arc<Semaphore>,
     shelf: Option<Arc<Shelf>>,
+    trees: Trees,
+    closed: ClosedPages,
     draining: watch::Sender<bool>,
 }
 
@@ -95,6 +99,8 @@ impl AppState {
             options,
             metrics: Metrics::default(),
             shelf,
+            trees: Trees::default(),
+            closed: ClosedPages::default(),
             draining: watch::Sender::new(false),
         }))
     }
@@ -109,6 +115,19 @@ impl Shared {
     /// The bundles that passed; none if the portal takes none.
     pub fn shelf(&self) -> Option<&Arc<Shelf>> {
         self.shelf.as_ref()
+    }
+
+    /// The tree over the steps of a run.
+    ///
+    /// # Errors
+    /// If the index fails.
+    pub async fn tree(&self, run: &RunEntry) -> Result<Arc<MerkleTree>, IndexError> {
+        self.trees.of(&self.index, run).await
+    }
+
+    /// Pages of closed epochs.
+    pub fn closed(&self) -> &ClosedPages {
+        &self.closed
     }
 
     /// How it serves.

@@ -1,13 +1,17 @@
 //! Pages: whole without scripts, every link leads somewhere, and nothing foreign is markup.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io::Read};
 
-use axum::http::{StatusCode, header};
+use axum::{
+    body::Body,
+    http::{Request, StatusCode, header},
+};
+use flate2::read::GzDecoder;
 use ledger::{Digest, Root, TreeSize};
 use portal::index::{Index, Verification};
 
 use crate::{
-    serving::{app, filled, get},
+    serving::{app, filled, get, send},
     support::{
         database::on_each,
         history::{History, SOURCE, batch, block, source},
@@ -109,6 +113,42 @@ async fn what_is_not_there_is_a_page_too() {
             let answer = get(&app, &address).await;
             assert_eq!(answer.status.as_u16(), status, "{address}");
             assert!(answer.text().starts_with("<!DOCTYPE html>") && !answer.text().contains("<script"), "{address}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pages_of_closed_epochs_are_kept_while_what_they_show_is_true() {
+    on_each(async |index| {
+        let mut history = filled(index).await;
+        let (app, key) = (app(index), source(index).await);
+        let address = |part: &str| format!("/runs/{}/{part}", history.log.run);
+        let (step, epoch) = (address("steps/5"), address("epochs/3"));
+        let first = [get(&app, &step).await.text().to_owned(), get(&app, &epoch).await.text().to_owned()];
+        for (address, first) in [&step, &epoch].into_iter().zip(&first) {
+            assert_eq!(get(&app, address).await.text(), first, "{address}");
+            let packed = Request::get(address).header(header::ACCEPT_ENCODING, "gzip").body(Body::empty()).unwrap();
+            let packed = send(&app, packed).await;
+            assert_eq!(packed.headers[header::CONTENT_ENCODING], "gzip");
+            let mut text = String::new();
+            GzDecoder::new(packed.bytes()).read_to_string(&mut text).unwrap();
+            assert_eq!(text, *first, "{address}");
+        }
+        // Another epoch: the path to the root is longer, and the epoch has one after it.
+        let before = history.log.root();
+        let next = history.anchored(10, 2);
+        index.apply(key, &batch(Some(9), 10, vec![next])).await.unwrap();
+        let now = get(&app, &step).await;
+        assert!(now.text().contains(&history.log.root().to_string()) && !now.text().contains(&before.to_string()));
+        assert!(now.text().contains("This is the root that the contract holds."));
+        assert!(get(&app, &epoch).await.text().contains("Epoch after"));
+        // The chain takes that back, and then the epoch itself.
+        index.roll_back(key, block(0, 10).at, Some(block(0, 9).at)).await.unwrap();
+        assert_eq!([get(&app, &step).await.text(), get(&app, &epoch).await.text()], [&first[0], &first[1]]);
+        index.roll_back(key, block(0, 9).at, Some(block(0, 3).at)).await.unwrap();
+        for address in [step, epoch] {
+            assert_eq!(get(&app, &address).await.status, StatusCode::NOT_FOUND, "{address}");
         }
     })
     .await;
