@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, CanonicalError, V1, small_int};
-use crate::ids::{Digest, FieldElement, RunId, RunIdentity};
+use crate::ids::{Digest, FieldElement, RunId, RunIdentity, TreeSize};
 use crate::instances::MAX_LOG_STEPS;
 use crate::record::{MAX_CHUNKS, check_meta_key};
 use crate::statement::Policy;
