@@ -3,7 +3,7 @@
 use ledger::{Address, ChainId, RunId};
 
 use crate::{
-    index::{Cursor, Hit, Index, RunEntry, RunFilter, RunPage, RunSort, Status},
+    index::{Cursor, Hit, Index, RunEntry, RunFilter, RunPage, RunSort},
     server::Refusal,
     time::{date, parse_date},
 };

@@ -16,7 +16,7 @@ use ledger::{
 use store::{Disk, FileSystem, ProofFiles, RunDir, StoreError, VerifiedLog, layout::RunFile};
 use tokio::{sync::Mutex as AsyncMutex, task, task::JoinError};
 
-use super::{SharedKeys, Uploads};
+use super::{SharedKeys, Uploads, torrent::TorrentFile};
 use crate::index::RunKey;
 
 /// Bundles that are kept open: their logs' hashes are in memory.

@@ -11,6 +11,7 @@ use super::{
     limit::{Limiter, Rate},
     metrics::{Gauges, Metrics},
     refusal::Refusal,
+    trees::Trees,
 };
 use crate::{
     bundles::Shelf,
