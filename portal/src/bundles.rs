@@ -2,12 +2,14 @@
 //!
 //! A folder holds the directories of runs (`run-0x…`, as `cairn train` and `cairn fetch` make them). The folder is the queue:
 //! it is looked through again and again, and each bundle of an indexed run is checked once, one after the other. What is
-//! interrupted begins anew with the next start. Nothing in the folder is changed by that.
+//! interrupted begins anew with the next start. Nothing in the folder is changed by that. Bundles also come into it by upload, and by
+//! fetching what was announced on chain, if that is asked for.
 //!
 //! | module | purpose |
 //! |---|---|
 //! | `check` | all checks of one bundle, and what they say |
 //! | `disk` | files that are read until the portal stops |
+//! | `fetching` | bundles that were announced on chain: which is fetched when |
 //! | `queue` | which bundle is checked when |
 //! | `shelf` | bundles that passed: evidence and files of them |
 //! | `survey` | what a directory holds, before any file of it is read |
@@ -15,6 +17,7 @@
 
 mod check;
 mod disk;
+mod fetching;
 mod queue;
 pub(crate) mod shelf;
 mod survey;
@@ -24,6 +27,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use audit::Keys;
 
+pub use fetching::{FetchCounts, FetchOptions, Fetches, Transfer, TransferError, Transferring, Wanted};
 pub use queue::Intake;
 pub use shelf::Shelf;
 pub use survey::{Limits, SurveyError};
@@ -43,6 +47,8 @@ pub struct Options {
     pub interval: Duration,
     /// Largest upload, bytes; none are taken if it is not given.
     pub max_upload: Option<u64>,
+    /// How announced bundles are fetched; none are if it is not given.
+    pub fetch: Option<FetchOptions>,
     /// Time after which a check that could not be made is tried again.
     pub again: Duration,
 }
@@ -54,6 +60,7 @@ impl Options {
             folder,
             limits: Limits::default(),
             max_upload: None,
+            fetch: None,
             interval: Duration::from_secs(15),
             again: Duration::from_secs(600),
         }

@@ -1,5 +1,7 @@
 //! `cairn portal`.
 
+mod fetching;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -20,6 +22,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
 
+use self::fetching::{FetchArgs, Nodes};
 use crate::cmd::{Global, block_on, stop_signal};
 use crate::keys::Keyring;
 use crate::output::Output;
@@ -39,7 +42,10 @@ pub enum Portal {
 /// The index holds nothing that the chain does not say: it may be deleted at any time and is read again. Several portals may
 /// share one PostgreSQL index. There is no TLS here: put a reverse proxy before it, and then give --behind-proxy.
 #[derive(Args)]
-#[command(after_help = "Example: cairn portal serve --chain http://127.0.0.1:8545,0x5FbD…,0")]
+#[command(
+    after_help = "Example: cairn portal serve --chain http://127.0.0.1:8545,0x5FbD…,0\nExample: cairn portal serve --chain URL,0x5FbD…,0 --bundles DIR --fetch --dht",
+    mut_group("SwarmArgs", |group| group.requires("fetch"))
+)]
 pub struct Serve {
     /// Address to listen at; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8480")]
@@ -63,6 +69,8 @@ pub struct Serve {
     /// Largest upload, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 1_000_000_000, requires = "upload")]
     max_upload: u64,
+    #[command(flatten)]
+    fetching: FetchArgs,
     /// Seconds between two looks into the folder of bundles.
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = rpc::seconds)]
     look: Duration,
@@ -172,8 +180,11 @@ impl Serve {
             let index = Index::open(&self.database).await.context("--database")?;
             let mut followers = Vec::new();
             let mut unplaced = self.attestations.clone();
+            let mut nodes = Nodes::new();
             for Followed { rpc, contract, first_block } in &self.chains {
                 let client = rpc::connect(rpc).await?;
+                // The first node that is named for a contract is asked for its bundles.
+                nodes.entry((client.chain(), *contract)).or_insert_with(|| rpc.clone());
                 let attestations = attestations_of(&client, *contract, &mut unplaced).await;
                 let contracts = Contracts { anchor: *contract, attestations, first_block: *first_block };
                 let options = follow::Options::default();
@@ -186,7 +197,7 @@ impl Serve {
             for hook in self.webhooks.iter().map(|file| Hook::read(file)).collect::<Result<Vec<_>, _>>()?.concat() {
                 tellers.push(Teller::new(index.clone(), hook, hooks::Options::default())?);
             }
-            let intake = self.intake(global, &index)?;
+            let intake = self.intake(global, &index, &nodes)?;
             let listener =
                 TcpListener::bind(self.listen).await.with_context(|| format!("listen at {}", self.listen))?;
             let listen = format!("http://{}", listener.local_addr()?);
@@ -206,7 +217,7 @@ impl Serve {
 
 impl Serve {
     /// What takes in bundles, if a folder is given.
-    fn intake(&self, global: &Global, index: &Index) -> anyhow::Result<Option<Intake>> {
+    fn intake(&self, global: &Global, index: &Index, nodes: &Nodes) -> anyhow::Result<Option<Intake>> {
         let Some(folder) = &self.bundles else { return Ok(None) };
         let folder = folder.canonicalize().with_context(|| format!("--bundles {}", folder.display()))?;
         let limits = Limits { max_bytes: self.max_bundle, ..Limits::default() };
@@ -214,7 +225,8 @@ impl Serve {
             limits,
             interval: self.look,
             max_upload: self.upload.then_some(self.max_upload),
-            ..bundles::Options::new(folder)
+            fetch: self.fetching.options(global, &folder, nodes)?,
+            ..bundles::Options::new(folder.clone())
         };
         let keys = Keyring::new(global, self.max_k)?;
         Ok(Some(Intake::new(index.clone(), Arc::new(keys), options)))

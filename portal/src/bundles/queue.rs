@@ -14,13 +14,14 @@ use ledger::{Digest, RunId, SealedRecord};
 use store::{RunDir, StoreError};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
-    task::{self, JoinError},
+    task::{self, JoinError, JoinSet},
 };
 
 use super::{
     Options, SharedKeys, Shelf,
     check::{Job, Outcome, Told, anchored, check, open},
     disk::Stop,
+    fetching::Fetching,
     survey::{Surveyed, candidates, survey},
     upload::{Uploads, settle},
 };
@@ -74,6 +75,7 @@ pub struct Intake {
     stop: Stop,
     wake: Arc<Notify>,
     seen: BTreeMap<String, Seen>,
+    fetching: Option<Fetching>,
     /// The folder's name in the index.
     folder: String,
 }
@@ -112,9 +114,11 @@ impl Intake {
             let signals = (stop.clone(), wake.clone());
             Uploads::new((index.clone(), keys.clone()), options.folder.clone(), max_bytes, signals)
         });
-        let shelf = Arc::new(Shelf::new(keys.clone(), uploads));
+        let fetch = options.fetch.clone();
+        let fetching = fetch.map(|fetch| Fetching::new(index.clone(), fetch, &options, wake.clone()));
+        let shelf = Arc::new(Shelf::new(keys.clone(), uploads, fetching.as_ref().map(Fetching::counts)));
         let folder = options.folder.display().to_string();
-        Self { index, keys, options, shelf, stop, wake, seen: BTreeMap::new(), folder }
+        Self { index, keys, options, shelf, stop, wake, seen: BTreeMap::new(), fetching, folder }
     }
 
     /// The bundles that passed.
@@ -133,23 +137,33 @@ impl Intake {
         {
             tracing::warn!(%error, "bundles: {error}");
         }
+        let (end, ended) = oneshot::channel::<()>();
+        let mut fetching = JoinSet::new();
+        if let Some(fetches) = self.fetching.take() {
+            fetching.spawn(fetches.run(async {
+                // Dropped, it is the word to stop too.
+                let _ = ended.await;
+            }));
+        }
         loop {
             let signal = self.stop.clone();
             tokio::select! {
                 () = &mut stop => {
                     signal.set();
-                    return;
+                    break;
                 }
                 round = self.round() => if let Err(error) = round {
                     tracing::warn!(%error, "bundles: {error}");
                 },
             }
             tokio::select! {
-                () = &mut stop => return,
+                () = &mut stop => break,
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(self.options.interval) => {}
             }
         }
+        drop(end);
+        while fetching.join_next().await.is_some() {}
     }
 
     /// Looks through the folder once, and checks what is due.

@@ -16,7 +16,7 @@ use ledger::{
 use store::{Disk, FileSystem, ProofFiles, RunDir, StoreError, VerifiedLog, layout::RunFile};
 use tokio::{sync::Mutex as AsyncMutex, task, task::JoinError};
 
-use super::{SharedKeys, Uploads};
+use super::{Fetches, SharedKeys, Uploads};
 use crate::index::RunKey;
 
 /// Bundles that are kept open: their logs' hashes are in memory.
@@ -65,6 +65,7 @@ pub struct Shelf {
     /// One is opened at a time.
     opening: AsyncMutex<()>,
     uploads: Option<Uploads>,
+    fetches: Option<Arc<Fetches>>,
 }
 
 #[derive(Default)]
@@ -114,8 +115,13 @@ impl fmt::Debug for Shelf {
 }
 
 impl Shelf {
-    pub(super) fn new(keys: SharedKeys, uploads: Option<Uploads>) -> Self {
-        Self { keys, inner: Mutex::default(), opening: AsyncMutex::default(), uploads }
+    pub(super) fn new(keys: SharedKeys, uploads: Option<Uploads>, fetches: Option<Arc<Fetches>>) -> Self {
+        Self { keys, inner: Mutex::default(), opening: AsyncMutex::default(), uploads, fetches }
+    }
+
+    /// What was fetched; none if nothing is.
+    pub fn fetches(&self) -> Option<&Fetches> {
+        self.fetches.as_deref()
     }
 
     /// What takes uploads; none if none are taken.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write, sync::Mutex, time::Duration};
 
 use crate::{
+    bundles::FetchCounts,
     follow::Health,
     index::{Facets, SourceEntry},
 };
@@ -33,6 +34,8 @@ pub struct Gauges {
     pub followers: Vec<(SourceEntry, Health)>,
     /// Connections that listen to live updates.
     pub listeners: usize,
+    /// Announced bundles that are fetched; none if none are.
+    pub fetches: Option<FetchCounts>,
 }
 
 impl Metrics {
@@ -86,6 +89,9 @@ impl Metrics {
         }
         family(&mut out, "cairn_portal_listeners", "gauge", "Connections that listen to live updates.");
         let _ = writeln!(out, "cairn_portal_listeners {}", gauges.listeners);
+        if let Some(fetches) = &gauges.fetches {
+            render_fetches(&mut out, fetches);
+        }
         let Ok(counts) = self.0.lock() else { return out };
         family(&mut out, "cairn_portal_requests_total", "counter", "Answers by status.");
         for (status, n) in &counts.by_status {
@@ -100,6 +106,18 @@ impl Metrics {
         let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}");
         out
     }
+}
+
+fn render_fetches(out: &mut String, fetches: &FetchCounts) {
+    let name = "cairn_portal_fetches_total";
+    family(out, name, "counter", "Attempts to fetch announced bundles, by how they ended.");
+    for (result, n) in [("fetched", fetches.fetched), ("failed", fetches.failed), ("refused", fetches.refused)] {
+        let _ = writeln!(out, "{name}{{result=\"{result}\"}} {n}");
+    }
+    family(out, "cairn_portal_fetches_running", "gauge", "Bundles that are being fetched.");
+    let _ = writeln!(out, "cairn_portal_fetches_running {}", fetches.running);
+    family(out, "cairn_portal_bundles_missing", "gauge", "Announced bundles that are not in the folder.");
+    let _ = writeln!(out, "cairn_portal_bundles_missing {}", fetches.missing);
 }
 
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {

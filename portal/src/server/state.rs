@@ -152,7 +152,8 @@ impl Shared {
         });
         let followers = followers.collect();
         let facets = self.index.facets(&RunFilter::default()).await?;
-        Ok(Gauges { facets, sources, followers, listeners: self.n_listeners() })
+        let fetches = self.shelf.as_ref().and_then(|shelf| Some(shelf.fetches()?.counts()));
+        Ok(Gauges { facets, sources, followers, listeners: self.n_listeners(), fetches })
     }
 
     /// Ends live updates; other requests are answered.

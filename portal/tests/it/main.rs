@@ -8,6 +8,7 @@ mod bundles;
 mod conflicts;
 mod dumps;
 mod events;
+mod fetching;
 mod following;
 mod hooks;
 mod islands;
