@@ -11,6 +11,7 @@
 //! | `disk` | files that are read until the portal stops |
 //! | `fetching` | bundles that were announced on chain: which is fetched when |
 //! | `queue` | which bundle is checked when |
+//! | `remote` | bundles in an object store, and the folder that they are copied to |
 //! | `shelf` | bundles that passed: evidence and files of them |
 //! | `survey` | what a directory holds, before any file of it is read |
 //! | `upload` | bundles that strangers send |
@@ -19,6 +20,7 @@ mod check;
 mod disk;
 mod fetching;
 mod queue;
+mod remote;
 pub(crate) mod shelf;
 mod survey;
 mod upload;
@@ -29,6 +31,7 @@ use audit::Keys;
 
 pub use fetching::{FetchCounts, FetchOptions, Fetches, Transfer, TransferError, Transferring, Wanted};
 pub use queue::Intake;
+pub use remote::{Location, LocationError, ObjectsError, Remote, RemoteError, Traffic, TrafficCounts};
 pub use shelf::Shelf;
 pub use survey::{Limits, SurveyError};
 pub use upload::{UploadError, Uploaded, Uploads};

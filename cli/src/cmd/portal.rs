@@ -12,7 +12,7 @@ use anyhow::Context;
 use chain::Client;
 use clap::{Args, Subcommand};
 use ledger::{Address, IdError};
-use portal::bundles::{self, Intake, Limits};
+use portal::bundles::{self, Intake, Limits, Location, LocationError, Remote};
 use portal::dump::Dumps;
 use portal::follow::{self, Contracts, Follower};
 use portal::hooks::{self, Hook, Teller};
@@ -59,10 +59,14 @@ pub struct Serve {
     /// An Attestations contract to follow as well; which RunAnchor it is for is its own word. May be repeated.
     #[arg(long, value_name = "CONTRACT")]
     attestations: Vec<Address>,
-    /// A folder of run directories (`run-0x…`), as `cairn fetch --out` and `cairn train` make them. Bundles of indexed runs are
-    /// verified in full, one after the other, and served once they passed. Nothing in the folder is changed.
-    #[arg(long, value_name = "DIR")]
-    bundles: Option<PathBuf>,
+    /// A folder of run directories (`run-0x…`), as `cairn fetch --out` and `cairn train` make them, or an object store that has
+    /// the like: `s3://BUCKET/PREFIX`, with credentials, region and endpoint from the environment (`AWS_…`). Bundles of indexed
+    /// runs are verified in full, one after the other, and served once they passed. Nothing in the folder is changed.
+    #[arg(long, value_name = "DIR|s3://…")]
+    bundles: Option<Bundles>,
+    /// Folder that bundles of an object store are copied to; if not given, `portal/bundles` in the home.
+    #[arg(long, value_name = "DIR", requires = "bundles")]
+    bundle_cache: Option<PathBuf>,
     /// Take bundles that strangers send to PUT /api/v1/bundles into the folder, if the chain carries what they have.
     #[arg(long, requires = "bundles")]
     upload: bool,
@@ -98,6 +102,23 @@ pub struct Serve {
     /// Log lines as JSON, for programs that collect them.
     #[arg(long)]
     log_json: bool,
+}
+
+/// Where bundles are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Bundles {
+    Folder(PathBuf),
+    Store(Location),
+}
+
+impl FromStr for Bundles {
+    type Err = LocationError;
+
+    /// A folder whose name has `://` can be given as `./…`.
+    fn from_str(text: &str) -> Result<Self, LocationError> {
+        let is_folder = text.starts_with(['.', '/']) || !text.contains("://");
+        Ok(if is_folder { Self::Folder(text.into()) } else { Self::Store(text.parse()?) })
+    }
 }
 
 /// A contract on a node.
@@ -218,7 +239,18 @@ impl Serve {
 impl Serve {
     /// What takes in bundles, if a folder is given.
     fn intake(&self, global: &Global, index: &Index, nodes: &Nodes) -> anyhow::Result<Option<Intake>> {
-        let Some(folder) = &self.bundles else { return Ok(None) };
+        let Some(bundles) = &self.bundles else { return Ok(None) };
+        let folder = match (bundles, &self.bundle_cache) {
+            (Bundles::Folder(_), Some(_)) => {
+                anyhow::bail!("--bundle-cache: only bundles of an object store are copied")
+            }
+            (Bundles::Folder(folder), None) => folder.clone(),
+            (Bundles::Store(_), Some(cache)) => cache.clone(),
+            (Bundles::Store(_), None) => global.home.join("portal").join("bundles"),
+        };
+        if let Bundles::Store(_) = bundles {
+            std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        }
         let folder = folder.canonicalize().with_context(|| format!("--bundles {}", folder.display()))?;
         let limits = Limits { max_bytes: self.max_bundle, ..Limits::default() };
         let options = bundles::Options {
@@ -229,7 +261,14 @@ impl Serve {
             ..bundles::Options::new(folder.clone())
         };
         let keys = Keyring::new(global, self.max_k)?;
-        Ok(Some(Intake::new(index.clone(), Arc::new(keys), options)))
+        let intake = Intake::new(index.clone(), Arc::new(keys), options);
+        Ok(Some(match bundles {
+            Bundles::Folder(_) => intake,
+            Bundles::Store(location) => {
+                let remote = Remote::s3(location).with_context(|| format!("--bundles {location}"))?;
+                intake.with_remote(remote)?
+            }
+        }))
     }
 }
 
@@ -261,6 +300,16 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(text.parse::<Followed>().unwrap(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn bundles_are_in_a_folder_or_in_a_store() {
+        let folder = |text: &str| Ok(Bundles::Folder(text.into()));
+        for text in ["bundles", "/var/bundles", "./s3://odd", "s3", "a:b"] {
+            assert_eq!(text.parse::<Bundles>(), folder(text), "{text}");
+        }
+        assert_eq!("s3://runs/a".parse::<Bundles>(), Ok(Bundles::Store("s3://runs/a".parse().unwrap())));
+        assert_eq!("gs://runs/a".parse::<Bundles>(), Err(LocationError::Scheme));
     }
 
     #[test]

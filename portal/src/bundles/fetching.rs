@@ -372,7 +372,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Says that a run's directory comes by fetching, and may be replaced so.
-fn mark(folder: &Path, run: RunId) -> PathBuf {
+pub(super) fn mark(folder: &Path, run: RunId) -> PathBuf {
     folder.join(format!(".{}.fetched", run_dir_name(run)))
 }
 

@@ -13,7 +13,7 @@ use std::{
 use ledger::{Digest, RunId, SealedRecord};
 use store::{RunDir, StoreError};
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot, watch},
     task::{self, JoinError, JoinSet},
 };
 
@@ -22,6 +22,7 @@ use super::{
     check::{Job, Outcome, Told, anchored, check, open},
     disk::Stop,
     fetching::Fetching,
+    remote::{Mirror, Remote, RemoteError},
     survey::{Surveyed, candidates, survey},
     upload::{Uploads, settle},
 };
@@ -76,6 +77,7 @@ pub struct Intake {
     wake: Arc<Notify>,
     seen: BTreeMap<String, Seen>,
     fetching: Option<Fetching>,
+    mirror: Option<Mirror>,
     /// The folder's name in the index.
     folder: String,
 }
@@ -118,7 +120,18 @@ impl Intake {
         let fetching = fetch.map(|fetch| Fetching::new(index.clone(), fetch, &options, wake.clone()));
         let shelf = Arc::new(Shelf::new(keys.clone(), uploads, fetching.as_ref().map(Fetching::counts)));
         let folder = options.folder.display().to_string();
-        Self { index, keys, options, shelf, stop, wake, seen: BTreeMap::new(), fetching, folder }
+        Self { index, keys, options, shelf, stop, wake, seen: BTreeMap::new(), fetching, mirror: None, folder }
+    }
+
+    /// The folder is a copy of what a store has, and what comes into it otherwise goes there. It is made if it is not there.
+    ///
+    /// # Errors
+    /// If the folder cannot be used, or another portal uses it.
+    pub fn with_remote(mut self, remote: Remote) -> Result<Self, RemoteError> {
+        let mirror = Mirror::new(remote, &self.options, self.wake.clone())?;
+        self.shelf.count(mirror.traffic());
+        self.mirror = Some(mirror);
+        Ok(self)
     }
 
     /// The bundles that passed.
@@ -137,13 +150,17 @@ impl Intake {
         {
             tracing::warn!(%error, "bundles: {error}");
         }
-        let (end, ended) = oneshot::channel::<()>();
-        let mut fetching = JoinSet::new();
-        if let Some(fetches) = self.fetching.take() {
-            fetching.spawn(fetches.run(async {
-                // Dropped, it is the word to stop too.
-                let _ = ended.await;
-            }));
+        let end = watch::Sender::new(false);
+        let ended = || {
+            let mut end = end.subscribe();
+            async move { drop(end.wait_for(|end| *end).await) }
+        };
+        let mut beside = JoinSet::new();
+        if let Some(fetching) = self.fetching.take() {
+            beside.spawn(fetching.run(ended()));
+        }
+        if let Some(mirror) = self.mirror.take() {
+            beside.spawn(mirror.run(ended()));
         }
         loop {
             let signal = self.stop.clone();
@@ -162,8 +179,8 @@ impl Intake {
                 () = tokio::time::sleep(self.options.interval) => {}
             }
         }
-        drop(end);
-        while fetching.join_next().await.is_some() {}
+        end.send_replace(true);
+        while beside.join_next().await.is_some() {}
     }
 
     /// Looks through the folder once, and checks what is due.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write, sync::Mutex, time::Duration};
 
 use crate::{
-    bundles::FetchCounts,
+    bundles::{FetchCounts, TrafficCounts},
     follow::Health,
     index::{Facets, SourceEntry},
 };
@@ -36,6 +36,8 @@ pub struct Gauges {
     pub listeners: usize,
     /// Announced bundles that are fetched; none if none are.
     pub fetches: Option<FetchCounts>,
+    /// What was exchanged with a store of bundles; none if there is none.
+    pub traffic: Option<TrafficCounts>,
 }
 
 impl Metrics {
@@ -92,6 +94,9 @@ impl Metrics {
         if let Some(fetches) = &gauges.fetches {
             render_fetches(&mut out, fetches);
         }
+        if let Some(traffic) = &gauges.traffic {
+            render_traffic(&mut out, traffic);
+        }
         let Ok(counts) = self.0.lock() else { return out };
         family(&mut out, "cairn_portal_requests_total", "counter", "Answers by status.");
         for (status, n) in &counts.by_status {
@@ -118,6 +123,16 @@ fn render_fetches(out: &mut String, fetches: &FetchCounts) {
     let _ = writeln!(out, "cairn_portal_fetches_running {}", fetches.running);
     family(out, "cairn_portal_bundles_missing", "gauge", "Announced bundles that are not in the folder.");
     let _ = writeln!(out, "cairn_portal_bundles_missing {}", fetches.missing);
+}
+
+fn render_traffic(out: &mut String, traffic: &TrafficCounts) {
+    let name = "cairn_portal_store_objects_total";
+    family(out, name, "counter", "Objects that came from the store of bundles, and that were put into it.");
+    let _ = writeln!(out, "{name}{{way=\"fetched\"}} {}\n{name}{{way=\"put\"}} {}", traffic.fetched, traffic.put);
+    family(out, "cairn_portal_store_removed_total", "counter", "Runs that went from the store, and here with them.");
+    let _ = writeln!(out, "cairn_portal_store_removed_total {}", traffic.removed);
+    family(out, "cairn_portal_store_failures", "gauge", "Looks at the store that failed since the last that did not.");
+    let _ = writeln!(out, "cairn_portal_store_failures {}", traffic.failures);
 }
 
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {

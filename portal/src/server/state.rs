@@ -153,7 +153,8 @@ impl Shared {
         let followers = followers.collect();
         let facets = self.index.facets(&RunFilter::default()).await?;
         let fetches = self.shelf.as_ref().and_then(|shelf| Some(shelf.fetches()?.counts()));
-        Ok(Gauges { facets, sources, followers, listeners: self.n_listeners(), fetches })
+        let traffic = self.shelf.as_ref().and_then(|shelf| Some(shelf.traffic()?.counts()));
+        Ok(Gauges { facets, sources, followers, listeners: self.n_listeners(), fetches, traffic })
     }
 
     /// Ends live updates; other requests are answered.

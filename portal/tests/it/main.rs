@@ -14,6 +14,7 @@ mod hooks;
 mod islands;
 mod pages;
 mod position;
+mod remote;
 mod rollback;
 mod search;
 mod serving;
