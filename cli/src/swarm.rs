@@ -40,16 +40,8 @@ pub struct SwarmArgs {
 impl SwarmArgs {
     /// The swarm's options, with `more` switched on. Says on stderr what others will learn.
     pub fn options(&self, listen: Option<SocketAddr>, more: Option<Discovery>, out: &Output) -> SwarmOptions {
-        let named = [
-            (self.dht, Discovery::Dht),
-            (self.trackers, Discovery::Trackers),
-            (self.pex, Discovery::PeerExchange),
-            (self.lsd, Discovery::LocalNetwork),
-        ];
-        let discovery: BTreeSet<Discovery> =
-            named.into_iter().filter_map(|(is_on, discovery)| is_on.then_some(discovery)).chain(more).collect();
-        out.note(PEERS_LEARN);
-        discovery.iter().for_each(|discovery| out.note(format_args!("switched on: {}", discovery.leaks())));
+        let discovery: BTreeSet<Discovery> = self.discovery().chain(more).collect();
+        leaks(&discovery).for_each(|leak| out.note(leak));
         SwarmOptions {
             listen,
             discovery,
@@ -59,4 +51,31 @@ impl SwarmArgs {
             ..SwarmOptions::default()
         }
     }
+
+    /// Ways of finding peers that are switched on.
+    pub fn discovery(&self) -> impl Iterator<Item = Discovery> {
+        let named = [
+            (self.dht, Discovery::Dht),
+            (self.trackers, Discovery::Trackers),
+            (self.pex, Discovery::PeerExchange),
+            (self.lsd, Discovery::LocalNetwork),
+        ];
+        named.into_iter().filter_map(|(is_on, discovery)| is_on.then_some(discovery))
+    }
+
+    /// What is typed to say the same.
+    pub fn arguments(&self) -> Vec<String> {
+        let flags = [(self.dht, "--dht"), (self.trackers, "--trackers"), (self.pex, "--pex"), (self.lsd, "--lsd")];
+        let flags = flags.into_iter().filter(|(is_on, _)| *is_on).map(|(_, flag)| flag.to_owned());
+        let limits = [("--upload-limit", self.upload_limit), ("--download-limit", self.download_limit)];
+        let limits = limits.into_iter().filter_map(|(option, limit)| Some(format!("{option}={}", limit?)));
+        let peers = self.peers.iter().map(|peer| format!("--peer={peer}"));
+        peers.chain(flags).chain(limits).chain([format!("--max-peers={}", self.max_peers)]).collect()
+    }
+}
+
+/// What others learn, a line each.
+pub fn leaks(discovery: &BTreeSet<Discovery>) -> impl Iterator<Item = String> {
+    let named = discovery.iter().map(|discovery| format!("switched on: {}", discovery.leaks()));
+    [PEERS_LEARN.to_owned()].into_iter().chain(named)
 }

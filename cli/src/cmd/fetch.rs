@@ -6,6 +6,7 @@ mod source;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -86,6 +87,9 @@ pub struct Fetch {
     /// Largest bundle that is taken, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 100_000_000_000)]
     max_bytes: u64,
+    /// End as soon as standard input does: for programs that start this one and are not to leave it behind.
+    #[arg(long)]
+    until_eof: bool,
     #[command(flatten)]
     swarm: SwarmArgs,
 }
@@ -120,6 +124,9 @@ struct Report {
 impl Fetch {
     /// Runs the command.
     pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
+        if self.until_eof {
+            std::thread::Builder::new().name("stdin".to_owned()).spawn(end_with_stdin)?;
+        }
         let found = block_on(self.find())?;
         let web_seeds = if self.web_seeds { Some(Discovery::WebSeeds) } else { None };
         let options = self.swarm.options(self.listen, web_seeds, out);
@@ -285,6 +292,15 @@ impl Fetch {
             Metainfo::new(metadata.name(), metadata.files().clone(), metadata.piece_length(), hashes, options)?;
         Ok(Some(torrent).filter(|torrent| torrent.infohash_v1() == metadata.infohash_v1()))
     }
+}
+
+/// Ends the process when nobody writes to it any more. What has arrived stays, as after a kill.
+fn end_with_stdin() {
+    let ended = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+    let why = ended.err().map(|error| format!(": {error}")).unwrap_or_default();
+    // Whoever would read it may be gone as well, so that it cannot be written.
+    let _ = writeln!(std::io::stderr(), "cairn: standard input ended{why}");
+    std::process::exit(2);
 }
 
 /// What `--only sampled` fetches.

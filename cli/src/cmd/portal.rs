@@ -1,7 +1,10 @@
 //! `cairn portal`.
 
+mod fetching;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +12,7 @@ use anyhow::Context;
 use chain::Client;
 use clap::{Args, Subcommand};
 use ledger::Address;
-use portal::bundles::{self, Intake, Limits};
+use portal::bundles::{self, Intake, Limits, Location, LocationError, Remote};
 use portal::dump::Dumps;
 use portal::follow::{self, Contracts, Followed, Follower};
 use portal::hooks::{self, Hook, Teller};
@@ -20,6 +23,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
 
+use self::fetching::{FetchArgs, Nodes};
 use crate::cmd::{Global, block_on, stop_signal};
 use crate::keys::Keyring;
 use crate::output::Output;
@@ -39,7 +43,10 @@ pub enum Portal {
 /// The index holds nothing that the chain does not say: it may be deleted at any time and is read again. Several portals may
 /// share one PostgreSQL index. There is no TLS here: put a reverse proxy before it, and then give --behind-proxy.
 #[derive(Args)]
-#[command(after_help = "Example: cairn portal serve --chain http://127.0.0.1:8545,0x5FbD…,0")]
+#[command(
+    after_help = "Example: cairn portal serve --chain http://127.0.0.1:8545,0x5FbD…,0\nExample: cairn portal serve --chain URL,0x5FbD…,0 --bundles DIR --fetch --dht",
+    mut_group("SwarmArgs", |group| group.requires("fetch"))
+)]
 pub struct Serve {
     /// Address to listen at; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8480")]
@@ -53,16 +60,22 @@ pub struct Serve {
     /// An Attestations contract to follow as well; which RunAnchor it is for is its own word. May be repeated.
     #[arg(long, value_name = "CONTRACT")]
     attestations: Vec<Address>,
-    /// A folder of run directories (`run-0x…`), as `cairn fetch --out` and `cairn train` make them. Bundles of indexed runs are
-    /// verified in full, one after the other, and served once they passed. Nothing in the folder is changed.
-    #[arg(long, value_name = "DIR")]
-    bundles: Option<PathBuf>,
+    /// A folder of run directories (`run-0x…`), as `cairn fetch --out` and `cairn train` make them, or an object store that has
+    /// the like: `s3://BUCKET/PREFIX`, with credentials, region and endpoint from the environment (`AWS_…`). Bundles of indexed
+    /// runs are verified in full, one after the other, and served once they passed. Nothing in the folder is changed.
+    #[arg(long, value_name = "DIR|s3://…")]
+    bundles: Option<Bundles>,
+    /// Folder that bundles of an object store are copied to; if not given, `portal/bundles` in the home.
+    #[arg(long, value_name = "DIR", requires = "bundles")]
+    bundle_cache: Option<PathBuf>,
     /// Take bundles that strangers send to PUT /api/v1/bundles into the folder, if the chain carries what they have.
     #[arg(long, requires = "bundles")]
     upload: bool,
     /// Largest upload, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 1_000_000_000, requires = "upload")]
     max_upload: u64,
+    #[command(flatten)]
+    fetching: FetchArgs,
     /// Seconds between two looks into the folder of bundles.
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = rpc::seconds)]
     look: Duration,
@@ -83,8 +96,8 @@ pub struct Serve {
     webhooks: Option<PathBuf>,
     /// Announce address of an HTTP tracker that is asked, every five minutes, how many peers have announced bundles (BEP 48). The
     /// tracker learns which runs are looked at here. May be repeated.
-    #[arg(long = "tracker", value_name = "URL")]
-    trackers: Vec<String>,
+    #[arg(long = "scrape", value_name = "URL")]
+    scraped: Vec<String>,
     /// Folder that a dump of the index is written to each day and served from.
     #[arg(long, value_name = "DIR")]
     dumps: Option<PathBuf>,
@@ -94,6 +107,23 @@ pub struct Serve {
     /// Log lines as JSON, for programs that collect them.
     #[arg(long)]
     log_json: bool,
+}
+
+/// Where bundles are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Bundles {
+    Folder(PathBuf),
+    Store(Location),
+}
+
+impl FromStr for Bundles {
+    type Err = LocationError;
+
+    /// A folder whose name has `://` can be given as `./…`.
+    fn from_str(text: &str) -> Result<Self, LocationError> {
+        let is_folder = text.starts_with(['.', '/']) || !text.contains("://");
+        Ok(if is_folder { Self::Folder(text.into()) } else { Self::Store(text.parse()?) })
+    }
 }
 
 #[derive(Serialize)]
@@ -142,8 +172,11 @@ impl Serve {
             let index = Index::open(&self.database).await.context("--database")?;
             let mut followers = Vec::new();
             let mut unplaced = self.attestations.clone();
+            let mut nodes = Nodes::new();
             for Followed { rpc, contract, first_block } in &self.chains {
                 let client = rpc::connect(rpc).await?;
+                // The first node that is named for a contract is asked for its bundles.
+                nodes.entry((client.chain(), *contract)).or_insert_with(|| rpc.clone());
                 let attestations = attestations_of(&client, *contract, &mut unplaced).await;
                 let contracts = Contracts { anchor: *contract, attestations, first_block: *first_block };
                 let options = follow::Options::default();
@@ -159,10 +192,10 @@ impl Serve {
             let seeders = Seeders::default();
             let scraper = |tracker: &String| {
                 let options = seeders::Options::default();
-                Scraper::new(index.clone(), tracker, seeders.clone(), options).context("--tracker")
+                Scraper::new(index.clone(), tracker, seeders.clone(), options).context("--scrape")
             };
-            let scrapers = self.trackers.iter().map(scraper).collect::<anyhow::Result<_>>()?;
-            let intake = self.intake(global, &index)?;
+            let scrapers = self.scraped.iter().map(scraper).collect::<anyhow::Result<_>>()?;
+            let intake = self.intake(global, &index, &nodes)?;
             let listener =
                 TcpListener::bind(self.listen).await.with_context(|| format!("listen at {}", self.listen))?;
             let listen = format!("http://{}", listener.local_addr()?);
@@ -183,18 +216,37 @@ impl Serve {
 
 impl Serve {
     /// What takes in bundles, if a folder is given.
-    fn intake(&self, global: &Global, index: &Index) -> anyhow::Result<Option<Intake>> {
-        let Some(folder) = &self.bundles else { return Ok(None) };
+    fn intake(&self, global: &Global, index: &Index, nodes: &Nodes) -> anyhow::Result<Option<Intake>> {
+        let Some(bundles) = &self.bundles else { return Ok(None) };
+        let folder = match (bundles, &self.bundle_cache) {
+            (Bundles::Folder(_), Some(_)) => {
+                anyhow::bail!("--bundle-cache: only bundles of an object store are copied")
+            }
+            (Bundles::Folder(folder), None) => folder.clone(),
+            (Bundles::Store(_), Some(cache)) => cache.clone(),
+            (Bundles::Store(_), None) => global.home.join("portal").join("bundles"),
+        };
+        if let Bundles::Store(_) = bundles {
+            std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        }
         let folder = folder.canonicalize().with_context(|| format!("--bundles {}", folder.display()))?;
         let limits = Limits { max_bytes: self.max_bundle, ..Limits::default() };
         let options = bundles::Options {
             limits,
             interval: self.look,
             max_upload: self.upload.then_some(self.max_upload),
-            ..bundles::Options::new(folder)
+            fetch: self.fetching.options(global, &folder, nodes)?,
+            ..bundles::Options::new(folder.clone())
         };
         let keys = Keyring::new(global, self.max_k)?;
-        Ok(Some(Intake::new(index.clone(), Arc::new(keys), options)))
+        let intake = Intake::new(index.clone(), Arc::new(keys), options);
+        Ok(Some(match bundles {
+            Bundles::Folder(_) => intake,
+            Bundles::Store(location) => {
+                let remote = Remote::s3(location).with_context(|| format!("--bundles {location}"))?;
+                intake.with_remote(remote)?
+            }
+        }))
     }
 }
 
@@ -207,4 +259,19 @@ async fn attestations_of(client: &Client, anchor: Address, unplaced: &mut Vec<Ad
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bundles_are_in_a_folder_or_in_a_store() {
+        let folder = |text: &str| Ok(Bundles::Folder(text.into()));
+        for text in ["bundles", "/var/bundles", "./s3://odd", "s3", "a:b"] {
+            assert_eq!(text.parse::<Bundles>(), folder(text), "{text}");
+        }
+        assert_eq!("s3://runs/a".parse::<Bundles>(), Ok(Bundles::Store("s3://runs/a".parse().unwrap())));
+        assert_eq!("gs://runs/a".parse::<Bundles>(), Err(LocationError::Scheme));
+    }
 }

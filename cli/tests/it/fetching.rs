@@ -21,6 +21,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use torrent::swarm::{Swarm, SwarmOptions};
 
 use crate::anchoring::Demo;
+use crate::deployment::home_with_key;
+use crate::portal::Portal;
 use crate::support::{Answer, Scratch, cairn, copy, piped, within};
 
 /// `cairn seed`, which ends with the test.
@@ -44,7 +46,12 @@ fn text(path: &Path) -> &str {
 
 /// Seeds directories; returns when all of them were checked.
 fn seed(args: &[&str]) -> Seeder {
-    let mut child = piped(&[&["seed", "--listen", "127.0.0.1:0"], args].concat()).spawn().expect("cairn starts");
+    seed_at("127.0.0.1:0", args)
+}
+
+/// The same, at an address.
+fn seed_at(listen: &str, args: &[&str]) -> Seeder {
+    let mut child = piped(&[&["seed", "--listen", listen], args].concat()).spawn().expect("cairn starts");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("an answer");
     let answer: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
@@ -587,4 +594,186 @@ async fn get(address: &str, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("an answer");
     answer.split_once("\r\n\r\n").expect("a head").1.to_owned()
+}
+
+/// A portal that fetches what is announced of a [`World`].
+struct Fetcher {
+    portal: Portal,
+    folder: PathBuf,
+    /// The run's page of the API.
+    path: String,
+    _home: tempfile::TempDir,
+    _scratch: Scratch,
+}
+
+impl Fetcher {
+    fn start(world: &World, more: &[&str]) -> Self {
+        let (home, scratch) = (home_with_key(), Scratch::new());
+        let folder = PathBuf::from(scratch.path("bundles"));
+        fs::create_dir(&folder).expect("scratch space");
+        let chain = format!("{},{}", world.demo.anvil.url, world.demo.contract);
+        let args = ["--chain", &chain, "--bundles", text(&folder), "--look", "0.2", "--fetch"];
+        let portal = Portal::start_in(home.path(), &scratch, &[&args, more].concat());
+        let path = format!("/api/v1/runs/{}", world.demo.id);
+        Self { portal, folder, path, _home: home, _scratch: scratch }
+    }
+
+    fn counter(&self, name: &str) -> u64 {
+        let page = self.portal.get("/metrics").text();
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name}: {page}"))
+    }
+
+    fn ended(&self, how: &str) -> u64 {
+        self.counter(&format!("cairn_portal_fetches_total{{result=\"{how}\"}}"))
+    }
+
+    fn status(&self) -> String {
+        let answer = self.portal.get(&self.path);
+        answer.json()["status"].as_str().unwrap_or("not there yet").to_owned()
+    }
+
+    async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let start = std::time::Instant::now();
+        while !is_so(self) {
+            let said =
+                || [self.portal.get(&format!("{}/bundles", self.path)).text(), self.portal.get("/metrics").text()];
+            assert!(start.elapsed() < std::time::Duration::from_secs(180), "not {what}: {:#?}", said());
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Names in the folder that are not hidden.
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.folder).expect("a directory");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
+        names.filter(|name| !name.starts_with('.')).collect()
+    }
+
+    /// Processes that fetch into the folder, by `/proc`.
+    fn processes(&self) -> Vec<PathBuf> {
+        let folder = self.folder.as_os_str().as_encoded_bytes();
+        let fetches = |process: &Path| {
+            let line = fs::read(process.join("cmdline")).unwrap_or_default();
+            let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+            words.contains(&&b"fetch"[..]) && words.contains(&folder)
+        };
+        let entries = fs::read_dir("/proc").expect("a directory").filter_map(Result::ok).map(|entry| entry.path());
+        entries.filter(|process| fetches(process)).collect()
+    }
+}
+
+/// An address that nobody listens at yet.
+fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_fetches_what_is_announced_and_verifies_it() {
+    let world = World::new().await;
+    let (early, later) = (seed(&["--run", text(&world.early)]), free_address());
+    let peers = ["--peer", &early.address.to_string(), "--peer", &later];
+    let fetcher = Fetcher::start(&world, &peers);
+    fetcher.until("verified", |fetcher| fetcher.status() == "verified").await;
+    let here = fetcher.folder.join(format!("run-{}", world.demo.id));
+    assert_eq!(files(&here), files(&world.early));
+    let bundles = fetcher.portal.get(&format!("{}/bundles", fetcher.path)).ok();
+    let arrived = &bundles["arrived"][0];
+    assert_eq!((&arrived["state"], &arrived["steps_verified"]), (&"passed".into(), &4.into()), "{bundles:#}");
+    let ended = ["fetched", "failed", "refused"].map(|how| fetcher.ended(how));
+    assert_eq!((ended, fetcher.counter("cairn_portal_fetches_running")), ([1, 0, 0], 0));
+    assert_eq!(fetcher.counter("cairn_portal_bundles_missing"), 0);
+
+    // The run goes on, and its later bundle has another seeder, which comes when it is asked for already.
+    let run = &world.demo.run;
+    world.anchor(run);
+    fetcher.until("longer", |fetcher| fetcher.portal.get(&fetcher.path).ok()["steps"] == 8).await;
+    world.announce(run, 8);
+    fetcher.until("fetching", |fetcher| fetcher.counter("cairn_portal_fetches_running") == 1).await;
+    let _later = seed_at(&later, &["--run", text(run)]);
+    fetcher.until("verified", |fetcher| fetcher.status() == "verified").await;
+    assert_eq!((files(&here), fetcher.ended("fetched")), (files(run), 2));
+    assert_eq!(fetcher.portal.terminate(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_portal_fetched_is_not_verified_because_somebody_announced_or_seeded_it() {
+    let world = World::new().await;
+    let name = format!("run-{}", world.demo.id);
+    let (_forged, forged) = copy(&world.early);
+    forge(&forged);
+    let torrent = PathBuf::from(world.path("forged.torrent"));
+    world.announce_bundle(&bundle_as(&name, &forged, &torrent), 4);
+    let (swarm, peer) = seed_anything(&torrent, &forged).await;
+    let honest = free_address();
+    let (_lies, lies) = copy(&world.early);
+    // Announced by the owner, and not what is anchored.
+    let liar = free_address();
+    let more = ["--peer", &peer, "--peer", &liar, "--peer", &honest, "--fetch-time", "12"];
+    let fetcher = Fetcher::start(&world, &more);
+    fetcher.until("refused", |fetcher| fetcher.ended("refused") == 1).await;
+    assert_eq!((fetcher.status().as_str(), fetcher.names()), ("bundle_not_seen", vec![]));
+    assert_eq!(fetcher.counter("cairn_portal_bundles_missing"), 1);
+    swarm.stop().await;
+
+    // What is anchored is announced, and a peer sends something else in its place.
+    world.announce(&world.early, 4);
+    let listen = Some(liar.parse().expect("an address"));
+    let swarm = Swarm::start(SwarmOptions { listen, ..SwarmOptions::default() }).await.expect("a free port");
+    let torrent = fs::read(world.path("announced.torrent")).expect("a torrent");
+    swarm.seed(&torrent::Metainfo::parse(&torrent).expect("a torrent"), &lies, &[]).await.expect("not changed yet");
+    let proof = lies.join("proofs/step_000002.proof");
+    let mut bytes = fs::read(&proof).expect("a proof");
+    bytes[7] ^= 1;
+    fs::write(&proof, bytes).expect("scratch space");
+    fetcher.until("failed", |fetcher| fetcher.ended("failed") >= 1).await;
+    assert_eq!((fetcher.status().as_str(), fetcher.names()), ("bundle_not_seen", vec![]));
+    swarm.stop().await;
+
+    // Failures end when somebody has it.
+    let _honest = seed_at(&honest, &["--run", text(&world.early)]);
+    fetcher.until("verified", |fetcher| fetcher.status() == "verified").await;
+    assert_eq!(files(&fetcher.folder.join(&name)), files(&world.early));
+    let mut names = fetcher.names();
+    names.sort();
+    assert_eq!(names, [name.clone(), format!("{name}.torrent")], "what was refused is not kept");
+    assert_eq!((fetcher.ended("fetched"), fetcher.ended("refused")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_takes_what_it_fetches_with_along() {
+    let world = World::new().await;
+    // It takes calls, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let peer = silent.local_addr().expect("bound").to_string();
+    for is_killed in [false, true] {
+        let mut fetcher = Fetcher::start(&world, &["--peer", &peer]);
+        fetcher.until("fetching", |fetcher| fetcher.processes().len() == 1).await;
+        let environment = fs::read(fetcher.processes()[0].join("environ")).expect("it runs");
+        let environment = String::from_utf8_lossy(&environment);
+        // The portal itself was given it.
+        assert!(environment.contains("PATH=") && !environment.contains("CAIRN_HOME"), "{environment}");
+        if is_killed {
+            fetcher.portal.child.kill().expect("it runs");
+        } else {
+            let id = fetcher.portal.child.id().to_string();
+            assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().expect("kill runs").success());
+        }
+        fetcher.portal.child.wait().expect("a process");
+        let start = std::time::Instant::now();
+        while !fetcher.processes().is_empty() {
+            assert!(start.elapsed() < std::time::Duration::from_secs(10), "killed: {is_killed}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[test]
+fn a_portal_that_would_ask_nobody_does_not_start() {
+    let serve = ["portal", "serve", "--chain", "http://127.0.0.1:9,0x00000000000000000000000000000000000000cc"];
+    let refused = |more: &[&str]| cairn(&[&serve[..], more].concat()).refused_usage().to_owned();
+    assert!(refused(&["--fetch"]).contains("--bundles"));
+    assert!(refused(&["--bundles", ".", "--dht"]).contains("--fetch"));
+    assert!(refused(&["--bundles", ".", "--fetch", "--tracker", "http://127.0.0.1:9"]).contains("--trackers"));
+    assert!(refused(&["--bundles", ".", "--fetch", "--dht", "--fetch-jobs", "0"]).contains("expected 1 to 64"));
 }

@@ -14,7 +14,7 @@ use crate::support::{Scratch, cairn, process_in};
 
 /// A running portal. It is killed when it is dropped.
 pub struct Portal {
-    child: Child,
+    pub child: Child,
     caller: Caller,
     /// Where it listens.
     pub url: String,
@@ -25,7 +25,7 @@ impl Portal {
         Self::start_in(&scratch.home(), scratch, &[&["--chain", chain], more].concat())
     }
 
-    fn start_in(home: &Path, scratch: &Scratch, more: &[&str]) -> Self {
+    pub fn start_in(home: &Path, scratch: &Scratch, more: &[&str]) -> Self {
         let database = format!("sqlite:{}", scratch.path("portal.db"));
         let args = [&["portal", "serve", "--listen", "127.0.0.1:0", "--database", &database], more].concat();
         let mut command = process_in(home, &args);
@@ -44,7 +44,7 @@ impl Portal {
     }
 
     /// SIGTERM; the exit code.
-    fn terminate(mut self) -> Option<i32> {
+    pub fn terminate(mut self) -> Option<i32> {
         let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
         assert!(sent.success());
         self.child.wait().expect("a process").code()

@@ -13,14 +13,16 @@ use std::{
 use ledger::{Digest, RunId, SealedRecord};
 use store::{RunDir, StoreError};
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
-    task::{self, JoinError},
+    sync::{Notify, mpsc, oneshot, watch},
+    task::{self, JoinError, JoinSet},
 };
 
 use super::{
     Options, SharedKeys, Shelf,
     check::{Job, Outcome, Told, anchored, check, open},
     disk::Stop,
+    fetching::Fetching,
+    remote::{Mirror, Remote, RemoteError},
     survey::{Surveyed, candidates, survey},
     upload::{Uploads, settle},
 };
@@ -74,6 +76,8 @@ pub struct Intake {
     stop: Stop,
     wake: Arc<Notify>,
     seen: BTreeMap<String, Seen>,
+    fetching: Option<Fetching>,
+    mirror: Option<Mirror>,
     /// The folder's name in the index.
     folder: String,
 }
@@ -112,9 +116,22 @@ impl Intake {
             let signals = (stop.clone(), wake.clone());
             Uploads::new((index.clone(), keys.clone()), options.folder.clone(), max_bytes, signals)
         });
-        let shelf = Arc::new(Shelf::new(keys.clone(), uploads));
+        let fetch = options.fetch.clone();
+        let fetching = fetch.map(|fetch| Fetching::new(index.clone(), fetch, &options, wake.clone()));
+        let shelf = Arc::new(Shelf::new(keys.clone(), uploads, fetching.as_ref().map(Fetching::counts)));
         let folder = options.folder.display().to_string();
-        Self { index, keys, options, shelf, stop, wake, seen: BTreeMap::new(), folder }
+        Self { index, keys, options, shelf, stop, wake, seen: BTreeMap::new(), fetching, mirror: None, folder }
+    }
+
+    /// The folder is a copy of what a store has, and what comes into it otherwise goes there. It is made if it is not there.
+    ///
+    /// # Errors
+    /// If the folder cannot be used, or another portal uses it.
+    pub fn with_remote(mut self, remote: Remote) -> Result<Self, RemoteError> {
+        let mirror = Mirror::new(remote, &self.options, self.wake.clone())?;
+        self.shelf.count(mirror.traffic());
+        self.mirror = Some(mirror);
+        Ok(self)
     }
 
     /// The bundles that passed.
@@ -133,23 +150,37 @@ impl Intake {
         {
             tracing::warn!(%error, "bundles: {error}");
         }
+        let end = watch::Sender::new(false);
+        let ended = || {
+            let mut end = end.subscribe();
+            async move { drop(end.wait_for(|end| *end).await) }
+        };
+        let mut beside = JoinSet::new();
+        if let Some(fetching) = self.fetching.take() {
+            beside.spawn(fetching.run(ended()));
+        }
+        if let Some(mirror) = self.mirror.take() {
+            beside.spawn(mirror.run(ended()));
+        }
         loop {
             let signal = self.stop.clone();
             tokio::select! {
                 () = &mut stop => {
                     signal.set();
-                    return;
+                    break;
                 }
                 round = self.round() => if let Err(error) = round {
                     tracing::warn!(%error, "bundles: {error}");
                 },
             }
             tokio::select! {
-                () = &mut stop => return,
+                () = &mut stop => break,
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(self.options.interval) => {}
             }
         }
+        end.send_replace(true);
+        while beside.join_next().await.is_some() {}
     }
 
     /// Looks through the folder once, and checks what is due.

@@ -5,7 +5,7 @@ use std::{
     fmt, fs, io,
     io::Read,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use audit::{AuditError, Facts, StepKey, evidence::EarlierRoot, evidence::StepEvidence};
@@ -16,7 +16,7 @@ use ledger::{
 use store::{Disk, FileSystem, ProofFiles, RunDir, StoreError, VerifiedLog, layout::RunFile};
 use tokio::{sync::Mutex as AsyncMutex, task, task::JoinError};
 
-use super::{SharedKeys, Uploads, torrent::TorrentFile};
+use super::{Fetches, SharedKeys, Traffic, Uploads, torrent::TorrentFile};
 use crate::index::RunKey;
 
 /// Bundles that are kept open: their logs' hashes are in memory.
@@ -71,6 +71,8 @@ pub struct Shelf {
     /// One is opened at a time.
     opening: AsyncMutex<()>,
     uploads: Option<Uploads>,
+    fetches: Option<Arc<Fetches>>,
+    traffic: OnceLock<Arc<Traffic>>,
 }
 
 #[derive(Default)]
@@ -121,13 +123,34 @@ impl fmt::Debug for Shelf {
 }
 
 impl Shelf {
-    pub(super) fn new(keys: SharedKeys, uploads: Option<Uploads>) -> Self {
-        Self { keys, inner: Mutex::default(), opening: AsyncMutex::default(), uploads }
+    pub(super) fn new(keys: SharedKeys, uploads: Option<Uploads>, fetches: Option<Arc<Fetches>>) -> Self {
+        Self {
+            keys,
+            inner: Mutex::default(),
+            opening: AsyncMutex::default(),
+            uploads,
+            fetches,
+            traffic: OnceLock::new(),
+        }
+    }
+
+    /// What was fetched; none if nothing is.
+    pub fn fetches(&self) -> Option<&Fetches> {
+        self.fetches.as_deref()
     }
 
     /// What takes uploads; none if none are taken.
     pub fn uploads(&self) -> Option<&Uploads> {
         self.uploads.as_ref()
+    }
+
+    /// What was exchanged with a store; none if there is none.
+    pub fn traffic(&self) -> Option<&Traffic> {
+        self.traffic.get().map(|traffic| &**traffic)
+    }
+
+    pub(super) fn count(&self, traffic: Arc<Traffic>) {
+        self.traffic.get_or_init(|| traffic);
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {

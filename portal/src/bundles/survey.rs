@@ -106,7 +106,7 @@ pub(super) fn candidates(folder: &Path, limits: &Limits) -> io::Result<(BTreeMap
 }
 
 /// The run that a directory is named after.
-fn run_of(name: &str) -> Option<RunId> {
+pub(super) fn run_of(name: &str) -> Option<RunId> {
     let run = name.strip_prefix("run-")?.parse().ok()?;
     (run_dir_name(run) == name).then_some(run)
 }

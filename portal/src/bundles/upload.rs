@@ -37,7 +37,7 @@ const ARRIVING: &str = ".upload.tar";
 const QUARANTINE: &str = ".quarantine.tar";
 
 /// Marks a directory that came by upload: no other is ever replaced.
-const MARK: &str = ".uploaded";
+pub(super) const MARK: &str = ".uploaded";
 
 /// Longest time without a byte.
 const STALL: Duration = Duration::from_secs(30);

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write, sync::Mutex, time::Duration};
 
 use crate::{
+    bundles::{FetchCounts, TrafficCounts},
     follow::Health,
     index::{Facets, SourceEntry},
 };
@@ -33,6 +34,10 @@ pub struct Gauges {
     pub followers: Vec<(SourceEntry, Health)>,
     /// Connections that listen to live updates.
     pub listeners: usize,
+    /// Announced bundles that are fetched; none if none are.
+    pub fetches: Option<FetchCounts>,
+    /// What was exchanged with a store of bundles; none if there is none.
+    pub traffic: Option<TrafficCounts>,
 }
 
 impl Metrics {
@@ -86,6 +91,12 @@ impl Metrics {
         }
         family(&mut out, "cairn_portal_listeners", "gauge", "Connections that listen to live updates.");
         let _ = writeln!(out, "cairn_portal_listeners {}", gauges.listeners);
+        if let Some(fetches) = &gauges.fetches {
+            render_fetches(&mut out, fetches);
+        }
+        if let Some(traffic) = &gauges.traffic {
+            render_traffic(&mut out, traffic);
+        }
         let Ok(counts) = self.0.lock() else { return out };
         family(&mut out, "cairn_portal_requests_total", "counter", "Answers by status.");
         for (status, n) in &counts.by_status {
@@ -100,6 +111,28 @@ impl Metrics {
         let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}");
         out
     }
+}
+
+fn render_fetches(out: &mut String, fetches: &FetchCounts) {
+    let name = "cairn_portal_fetches_total";
+    family(out, name, "counter", "Attempts to fetch announced bundles, by how they ended.");
+    for (result, n) in [("fetched", fetches.fetched), ("failed", fetches.failed), ("refused", fetches.refused)] {
+        let _ = writeln!(out, "{name}{{result=\"{result}\"}} {n}");
+    }
+    family(out, "cairn_portal_fetches_running", "gauge", "Bundles that are being fetched.");
+    let _ = writeln!(out, "cairn_portal_fetches_running {}", fetches.running);
+    family(out, "cairn_portal_bundles_missing", "gauge", "Announced bundles that are not in the folder.");
+    let _ = writeln!(out, "cairn_portal_bundles_missing {}", fetches.missing);
+}
+
+fn render_traffic(out: &mut String, traffic: &TrafficCounts) {
+    let name = "cairn_portal_store_objects_total";
+    family(out, name, "counter", "Objects that came from the store of bundles, and that were put into it.");
+    let _ = writeln!(out, "{name}{{way=\"fetched\"}} {}\n{name}{{way=\"put\"}} {}", traffic.fetched, traffic.put);
+    family(out, "cairn_portal_store_removed_total", "counter", "Runs that went from the store, and here with them.");
+    let _ = writeln!(out, "cairn_portal_store_removed_total {}", traffic.removed);
+    family(out, "cairn_portal_store_failures", "gauge", "Looks at the store that failed since the last that did not.");
+    let _ = writeln!(out, "cairn_portal_store_failures {}", traffic.failures);
 }
 
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {

@@ -183,7 +183,9 @@ impl Shared {
         });
         let followers = followers.collect();
         let facets = self.index.facets(&RunFilter::default(), now()).await?;
-        Ok(Gauges { facets, sources, followers, listeners: self.n_listeners() })
+        let fetches = self.shelf.as_ref().and_then(|shelf| Some(shelf.fetches()?.counts()));
+        let traffic = self.shelf.as_ref().and_then(|shelf| Some(shelf.traffic()?.counts()));
+        Ok(Gauges { facets, sources, followers, listeners: self.n_listeners(), fetches, traffic })
     }
 
     /// Ends live updates; other requests are answered.

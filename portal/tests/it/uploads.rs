@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// An archive of a run's directory, as capsules have it.
-fn archive(run: &Path) -> Vec<u8> {
+pub fn archive(run: &Path) -> Vec<u8> {
     let mut files = Vec::new();
     for part in ["", "epochs", "proofs"] {
         for found in fs::read_dir(run.join(part)).unwrap() {
@@ -59,7 +59,7 @@ async fn put(app: &Router, body: Body) -> Answer {
     send(app, Request::put("/api/v1/bundles").body(body).unwrap()).await
 }
 
-async fn anchored(index: &Index) {
+pub async fn anchored(index: &Index) {
     let logs = vec![KEPT.registered(1, KEPT.registration()), KEPT.anchored(2, 0), KEPT.anchored(3, 1)];
     add(index, None, 9, logs, 2).await;
 }
