@@ -13,13 +13,14 @@ use crate::{natspec, tools::Tools};
 
 /// Which of our crates each of our crates may depend on (DESIGN §10, docs/ARCHITECTURE.md). Development dependencies may
 /// also use the lower layers `srs` and `circuits`.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("ledger", &[]),
     ("vkey", &[]),
     ("store", &["ledger"]),
     ("srs", &[]),
     ("engine", &["vkey"]),
     ("circuits", &["ledger", "vkey", "engine"]),
+    ("epochcheck", &["ledger", "vkey", "circuits"]),
     ("prover", &["ledger", "circuits", "srs", "store"]),
     ("aggregator", &["ledger", "vkey", "circuits", "engine", "srs", "store"]),
     ("verifier-gen", &["ledger", "circuits", "srs", "store"]),
@@ -51,7 +52,7 @@ const EDGES: [(&str, &[&str]); 16] = [
 const FOR_TESTS: [&str; 2] = ["srs", "circuits"];
 
 /// Crates that a browser runs, and what they must never pull in.
-const WASM_SAFE: [&str; 4] = ["ledger", "vkey", "circuits", "island"];
+const WASM_SAFE: [&str; 5] = ["ledger", "vkey", "circuits", "epochcheck", "island"];
 /// What they are compiled to.
 const TARGET: &str = "wasm32-unknown-unknown";
 const NOT_FOR_WASM: [&str; 3] = ["halo2-base", "snark-verifier", "tokio"];
