@@ -22,11 +22,11 @@ const EDGES: [(&str, &[&str]); 17] = [
     ("circuits", &["ledger", "vkey", "engine"]),
     ("epochcheck", &["ledger", "vkey", "circuits"]),
     ("prover", &["ledger", "circuits", "srs", "store"]),
-    ("aggregator", &["ledger", "vkey", "circuits", "engine", "srs", "store"]),
+    ("aggregator", &["ledger", "circuits", "epochcheck", "engine", "srs", "store"]),
     ("verifier-gen", &["ledger", "circuits", "srs", "store"]),
     ("chain", &["ledger"]),
     ("torrent", &["ledger"]),
-    ("audit", &["ledger", "store", "srs", "circuits", "aggregator", "verifier-gen", "chain"]),
+    ("audit", &["ledger", "store", "srs", "circuits", "epochcheck", "verifier-gen", "chain"]),
     ("island", &["ledger", "chain", "audit"]),
     ("portal", &["ledger", "store", "chain", "audit"]),
     (
