@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use aggregator::keys::CIRCUIT_VERSION;
-use aggregator::{EpochShape, EpochVerifyingKey};
+use aggregator::keys::generate_verifying_key;
+use aggregator::{EpochShape, wrap};
 use circuits::convert::from_fr;
 use circuits::keys::StepVerifyingKey;
 use circuits::step::shape::StepShape;
@@ -38,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (step, n_steps, k) in EPOCHS {
         let (step_srs, key) = &keys[step];
         let shape = EpochShape { n_steps, n_chunks: 1, k };
-        let epoch_key = EpochVerifyingKey::generate(srs(k)?.params(), step_srs.params(), key, &shape)?;
+        let epoch_key = generate_verifying_key(srs(k)?.params(), step_srs.params(), key, &shape)?;
         let (step, digest) = (key.shape().to_string(), from_fr(&epoch_key.digest()).to_string());
         epochs.push(json!({ "step": step, "n_steps": n_steps, "n_chunks": 1, "k": k, "digest": digest }));
         epoch_keys.push(epoch_key);
@@ -46,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut wraps: Vec<Value> = Vec::new();
     for (epoch, k) in WRAPS {
         let key = &epoch_keys[epoch];
-        let wrap = EpochVerifyingKey::generate_wrap(srs(k)?.params(), srs(key.shape().k)?.params(), key)?;
+        let wrap = wrap::generate_verifying_key(srs(k)?.params(), srs(key.shape().k)?.params(), key)?;
         let [epoch, digest] = [key, &wrap].map(|key| from_fr(&key.digest()).to_string());
         wraps.push(json!({ "epoch": epoch, "k": k, "digest": digest }));
     }

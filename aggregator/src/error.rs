@@ -1,6 +1,6 @@
 //! Errors of aggregation.
 
-/// Why an epoch can't be aggregated, or an epoch proof is refused.
+/// Why an epoch can't be aggregated.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AggregateError {
@@ -20,9 +20,6 @@ pub enum AggregateError {
     /// snark-verifier can't use the step key.
     #[error("protocol: {0}")]
     Protocol(String),
-    /// Bytes that are not a key of the epoch circuit.
-    #[error("epoch key: {0}")]
-    Key(#[from] vkey::KeyError),
     /// Keys, SRS and witness do not fit each other.
     #[error("shape: {0}")]
     Shape(String),
@@ -53,12 +50,9 @@ pub enum AggregateError {
         /// Found.
         got: usize,
     },
-    /// The epoch proof does not verify.
-    #[error("epoch proof refused: {0}")]
-    Refused(String),
-    /// The accumulator in the instances does not satisfy the pairing.
+    /// The accumulator in the instances is no pair of points.
     #[error("accumulator: {0}")]
-    Accumulator(String),
+    Accumulator(#[from] epochcheck::AccumulatorError),
     /// halo2 failed.
     #[error("halo2: {0}")]
     Plonk(#[from] halo2_proofs::plonk::Error),

@@ -1,32 +1,31 @@
-//! Keys of the epoch circuit, proving and native verification.
+//! Keys of the epoch circuit and proving; verification is `epochcheck`'s.
 
 use std::io::{Read, Write};
 
-use circuits::convert::{from_fr, to_fr};
+use circuits::convert::from_fr;
 use circuits::keys::StepVerifyingKey;
 use circuits::poseidon::PoseidonTranscript;
 use circuits::reference::{PRODUCTS_START, S, StepConstants, next_schedule};
 use circuits::step::gate::N_INSTANCES;
 use circuits::step::witness::{StepTag, instances as step_instances};
+use epochcheck::Columns;
+pub use epochcheck::{EpochProof, EpochShape, EpochVerifyingKey};
 use halo2_base::gates::circuit::{BaseCircuitParams, CircuitBuilderStage, builder::BaseCircuitBuilder};
 use halo2_proofs::{
-    SerdeFormat,
     halo2curves::{
         bn256::{Bn256, Fr, G1Affine},
         ff::Field,
-        group::{Curve, Group, GroupEncoding},
-        pairing::{MillerLoopResult, MultiMillerLoop},
+        group::{Curve, GroupEncoding},
     },
-    plonk::{ProvingKey, VerifyingKey, create_proof, keygen_pk, keygen_vk, verify_proof},
+    plonk::{ProvingKey, create_proof, keygen_pk, keygen_vk},
     poly::{
         commitment::{Params as _, ParamsProver},
         kzg::{
             commitment::{KZGCommitmentScheme, ParamsKZG},
-            multiopen::{ProverSHPLONK, VerifierSHPLONK},
-            strategy::SingleStrategy,
+            multiopen::ProverSHPLONK,
         },
     },
-    transcript::{EncodedChallenge, TranscriptRead, TranscriptReadBuffer, TranscriptWriterBuffer},
+    transcript::TranscriptWriterBuffer,
 };
 use ledger::{EpochInstances, FieldElement, Hyper, NumberFormat, Policy, Rule};
 use rand_core::{CryptoRng, RngCore};
@@ -34,29 +33,16 @@ use serde::{Deserialize, Serialize};
 use snark_verifier::{
     loader::native::NativeLoader,
     system::halo2::{Config, compile, transcript::evm::EvmTranscript},
-    util::arithmetic::fe_from_limbs,
     verifier::plonk::PlonkProtocol,
 };
-use snark_verifier_sdk::{BITS, LIMBS};
 
-use crate::epoch::{ACCUMULATOR_LIMBS, EpochWitness, Profile, ProofInput, synthesize};
+use crate::epoch::{EpochWitness, Profile, ProofInput, synthesize};
 use crate::error::AggregateError;
 use crate::statement::Witness;
 
 /// Counts the changes of the epoch circuit. Part of the name of a cached key, so that a key of an earlier circuit is not
 /// taken for one of this.
 pub const CIRCUIT_VERSION: u32 = 2;
-
-/// What, with the step key, the SRS and [`CIRCUIT_VERSION`], determines an epoch key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EpochShape {
-    /// Steps per epoch, a power of two.
-    pub n_steps: usize,
-    /// Chunks per step.
-    pub n_chunks: usize,
-    /// log2 of the rows of the epoch circuit.
-    pub k: u32,
-}
 
 /// Sizes of a generated epoch circuit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,23 +76,6 @@ pub struct EpochProvingKey {
     layout: Layout,
     protocol: PlonkProtocol<G1Affine>,
     pk: ProvingKey<G1Affine>,
-}
-
-/// Verifying key of an epoch circuit.
-#[derive(Clone, Debug)]
-pub struct EpochVerifyingKey {
-    shape: EpochShape,
-    params: BaseCircuitParams,
-    vk: VerifyingKey<G1Affine>,
-}
-
-/// An epoch proof with its instances.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EpochProof {
-    /// Instances, in the order of [`EpochInstances::to_words`].
-    pub instances: EpochInstances,
-    /// Proof bytes, Keccak transcript as on chain.
-    pub proof: Vec<u8>,
 }
 
 /// snark-verifier's description of the step circuit.
@@ -243,11 +212,7 @@ impl EpochProvingKey {
 
     /// The verifying key.
     pub fn verifying_key(&self) -> EpochVerifyingKey {
-        EpochVerifyingKey {
-            shape: self.layout.shape.clone(),
-            params: self.layout.params.clone(),
-            vk: self.pk.get_vk().clone(),
-        }
+        EpochVerifyingKey::new(self.layout.shape.clone(), columns(&self.layout.params), self.pk.get_vk().clone())
     }
 
     /// Proves an epoch.
@@ -388,12 +353,6 @@ pub(crate) fn write_layout(out: &mut impl Write, layout: &Layout) -> Result<(), 
     Ok(())
 }
 
-/// Sizes of epoch circuits that keys are read of.
-const MIN_K: u32 = 8;
-const MAX_K: u32 = 26;
-/// Most columns of a kind that keys are read of.
-const MAX_COLUMNS: usize = 1024;
-
 /// Longest layout that is read.
 const LAYOUT_MAX: u64 = 1 << 20;
 
@@ -407,21 +366,6 @@ pub(crate) fn read_layout(input: &mut impl Read) -> Result<Layout, AggregateErro
     let mut json = Vec::new();
     input.take(len).read_to_end(&mut json)?;
     serde_json::from_slice(&json).map_err(|e| AggregateError::Shape(e.to_string()))
-}
-
-/// Refuses layouts that no epoch circuit has: halo2-base would panic or make room for them.
-fn check_layout(layout: &Layout) -> Result<(), AggregateError> {
-    let Layout { shape, params, .. } = layout;
-    let BaseCircuitParams { k, num_advice_per_phase, num_fixed, num_lookup_advice_per_phase, lookup_bits, .. } = params;
-    let columns = |per_phase: &[usize]| matches!(per_phase, [first, rest @ ..] if (1..=MAX_COLUMNS).contains(first) && rest.len() <= 2 && rest.iter().all(|n| *n == 0));
-    let is_ours = (MIN_K..=MAX_K).contains(&shape.k)
-        && *k == shape.k as usize
-        && columns(num_advice_per_phase)
-        && columns(num_lookup_advice_per_phase)
-        && (1..=MAX_COLUMNS).contains(num_fixed)
-        && *lookup_bits == Some(k - 1)
-        && params.num_instance_columns == 1;
-    if is_ours { Ok(()) } else { Err(AggregateError::Shape(format!("no layout of an epoch circuit: {params:?}"))) }
 }
 
 fn check_shape(params: &ParamsKZG<Bn256>, shape: &EpochShape) -> Result<(), AggregateError> {
@@ -471,167 +415,31 @@ pub fn profile(
     Ok((profile, stats))
 }
 
-impl EpochVerifyingKey {
-    pub(crate) fn new(shape: EpochShape, params: BaseCircuitParams, vk: VerifyingKey<G1Affine>) -> Self {
-        Self { shape, params, vk }
-    }
-
-    /// Generates the verifying key alone, in about half the time of the proving key.
-    ///
-    /// Errors: as [`EpochProvingKey::generate`].
-    pub fn generate(
-        params: &ParamsKZG<Bn256>,
-        step_params: &ParamsKZG<Bn256>,
-        step_key: &StepVerifyingKey,
-        shape: &EpochShape,
-    ) -> Result<Self, AggregateError> {
-        let protocol = step_protocol(step_params, step_key)?;
-        check_shape(params, shape)?;
-        let (builder, config, _) = keygen_circuit(params.get_g()[0], shape, step_key.shape().rule, &protocol)?;
-        Ok(Self { shape: shape.clone(), params: config, vk: engine::generate_verifying_key(params, &builder)? })
-    }
-
-    /// The shape.
-    pub fn shape(&self) -> &EpochShape {
-        &self.shape
-    }
-
-    /// halo2's key.
-    pub fn inner(&self) -> &VerifyingKey<G1Affine> {
-        &self.vk
-    }
-
-    /// Digest of the key: halo2's `transcript_repr`.
-    pub fn digest(&self) -> Fr {
-        self.vk.transcript_repr()
-    }
-
-    /// Number of instances: accumulator, run, t₀, fresh, S_in, S_out, policy, one D for each step.
-    pub fn n_instances(&self) -> usize {
-        ACCUMULATOR_LIMBS + 6 + self.shape.n_steps
-    }
-
-    /// Verifies an epoch proof: halo2's proof and the pairing of the accumulator it carries.
-    ///
-    /// Errors: [`AggregateError::Instances`], [`AggregateError::Refused`], [`AggregateError::Accumulator`].
-    pub fn verify(&self, params: &ParamsKZG<Bn256>, proof: &EpochProof) -> Result<(), AggregateError> {
-        let words: Vec<Fr> = proof.instances.to_words().into_iter().map(to_fr).collect();
-        let mut rest = &proof.proof[..];
-        let transcript =
-            <EvmTranscript<G1Affine, NativeLoader, _, _> as TranscriptReadBuffer<_, _, _>>::init(&mut rest);
-        self.verify_words(params, &words, transcript)?;
-        self.verified(params, &words, rest)
-    }
-
-    /// Verifies an epoch proof with the Poseidon transcript of one that is to be wrapped.
-    ///
-    /// Errors: as [`Self::verify`].
-    pub fn verify_to_wrap(&self, params: &ParamsKZG<Bn256>, input: &ProofInput) -> Result<(), AggregateError> {
-        let mut rest = &input.proof[..];
-        let transcript = PoseidonTranscript::new(&mut rest);
-        self.verify_words(params, &input.instances, transcript)?;
-        self.verified(params, &input.instances, rest)
-    }
-
-    /// halo2's verdict on what `transcript` reads.
-    fn verify_words<E, T>(
-        &self,
-        params: &ParamsKZG<Bn256>,
-        words: &[Fr],
-        mut transcript: T,
-    ) -> Result<(), AggregateError>
-    where
-        E: EncodedChallenge<G1Affine>,
-        T: TranscriptRead<G1Affine, E>,
-    {
-        let (expected, got) = (self.n_instances(), words.len());
-        if expected != got {
-            return Err(AggregateError::Instances { expected, got });
-        }
-        let strategy = SingleStrategy::new(params);
-        verify_proof::<KZGCommitmentScheme<Bn256>, VerifierSHPLONK<'_, Bn256>, _, _, _>(
-            params,
-            &self.vk,
-            strategy,
-            &[&[words]],
-            &mut transcript,
-        )
-        .map_err(|e| AggregateError::Refused(e.to_string()))
-    }
-
-    /// What is left to check once halo2 accepted.
-    fn verified(&self, params: &ParamsKZG<Bn256>, words: &[Fr], rest: &[u8]) -> Result<(), AggregateError> {
-        // halo2 stops reading where the proof ends: without this each proof would have many encodings.
-        if !rest.is_empty() {
-            return Err(AggregateError::Refused(format!("{} bytes after the proof", rest.len())));
-        }
-        check_accumulator(params, &words[..ACCUMULATOR_LIMBS])
-    }
-
-    /// Writes the key: layout, then halo2's key with checked points.
-    ///
-    /// Errors: I/O.
-    pub fn write(&self, out: &mut impl Write) -> Result<(), AggregateError> {
-        let layout = Layout {
-            shape: self.shape.clone(),
-            params: self.params.clone(),
-            break_points: Vec::new(),
-            stats: EpochStats { cells: 0, columns: 0 },
-        };
-        write_layout(out, &layout)?;
-        self.vk.write(out, SerdeFormat::Processed)?;
-        Ok(())
-    }
-
-    /// Reads a key, from anybody: points are checked to be on the curve, and nothing is reserved that the bytes do not
-    /// fill. Whether it is *the* key is told by its [`Self::digest`].
-    ///
-    /// Errors: I/O, [`AggregateError::Shape`].
-    pub fn read(input: &mut impl Read) -> Result<Self, AggregateError> {
-        let layout = read_layout(input)?;
-        check_layout(&layout)?;
-        let vk = vkey::read::<BaseCircuitBuilder<Fr>>(input, layout.shape.k, layout.params.clone())?;
-        Ok(Self { shape: layout.shape, params: layout.params, vk })
-    }
+/// The verifying key alone, in about half the time of the proving key.
+///
+/// Errors: as [`EpochProvingKey::generate`].
+pub fn generate_verifying_key(
+    params: &ParamsKZG<Bn256>,
+    step_params: &ParamsKZG<Bn256>,
+    step_key: &StepVerifyingKey,
+    shape: &EpochShape,
+) -> Result<EpochVerifyingKey, AggregateError> {
+    let protocol = step_protocol(step_params, step_key)?;
+    check_shape(params, shape)?;
+    let (builder, config, _) = keygen_circuit(params.get_g()[0], shape, step_key.shape().rule, &protocol)?;
+    let vk = engine::generate_verifying_key(params, &builder)?;
+    Ok(EpochVerifyingKey::new(shape.clone(), columns(&config), vk))
 }
 
-/// `e(lhs, [1]₂) = e(rhs, [τ]₂)` for the accumulator in `limbs`.
-///
-/// Errors: [`AggregateError::Accumulator`] when the limbs are no curve points or the pairing fails.
-pub fn check_accumulator(params: &ParamsKZG<Bn256>, limbs: &[Fr]) -> Result<(), AggregateError> {
-    let [lhs, rhs] = decode_accumulator(limbs)?;
-    let terms = [(&lhs, &params.g2().into()), (&-rhs, &params.s_g2().into())];
-    let result = Bn256::multi_miller_loop(&terms).final_exponentiation();
-    if bool::from(result.is_identity()) {
-        Ok(())
-    } else {
-        Err(AggregateError::Accumulator("pairing of the accumulated step proofs fails".to_owned()))
+/// The columns that a verifier needs to know of.
+pub(crate) fn columns(params: &BaseCircuitParams) -> Columns {
+    let params = params.clone();
+    Columns {
+        k: params.k,
+        num_advice_per_phase: params.num_advice_per_phase,
+        num_fixed: params.num_fixed,
+        num_lookup_advice_per_phase: params.num_lookup_advice_per_phase,
+        lookup_bits: params.lookup_bits,
+        num_instance_columns: params.num_instance_columns,
     }
-}
-
-/// Both points of an accumulator; they are finite.
-///
-/// Errors: [`AggregateError::Accumulator`] when the limbs are no curve points.
-pub(crate) fn decode_accumulator(limbs: &[Fr]) -> Result<[G1Affine; 2], AggregateError> {
-    let bound = Fr::from(1 << (BITS / 2)).square();
-    let coordinates: Vec<_> = limbs.chunks(LIMBS).collect();
-    let [lx, ly, rx, ry] = coordinates[..] else {
-        return Err(AggregateError::Accumulator("expected twelve limbs".to_owned()));
-    };
-    let point = |x: &[Fr], y: &[Fr]| {
-        if x.iter().chain(y).any(|limb| *limb >= bound) {
-            return Err(AggregateError::Accumulator(format!("a limb has more than {BITS} bits")));
-        }
-        let decode = |limbs: &[Fr]| {
-            let limbs: [Fr; LIMBS] = limbs.try_into().expect("chunks of LIMBS");
-            fe_from_limbs::<_, _, LIMBS, BITS>(limbs)
-        };
-        use halo2_proofs::halo2curves::CurveAffine;
-        if x.iter().chain(y).all(|limb| *limb == Fr::ZERO) {
-            return Err(AggregateError::Accumulator("the point at infinity".to_owned()));
-        }
-        Option::<G1Affine>::from(G1Affine::from_xy(decode(x), decode(y)))
-            .ok_or_else(|| AggregateError::Accumulator("not a curve point".to_owned()))
-    };
-    Ok([point(lx, ly)?, point(rx, ry)?])
 }

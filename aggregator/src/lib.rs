@@ -2,7 +2,8 @@
 //!
 //! An epoch proof shows that every step proof of the epoch verifies under the pinned step key, that each step starts
 //! from the commitments the one before ended in, that all follow the run's policy, and it exposes the statement
-//! digests and the states at both ends. Spec: `docs/spec/epoch.md`. Layer L2.
+//! digests and the states at both ends. Verification is `epochcheck`'s, which needs none of these crates.
+//! Spec: `docs/spec/epoch.md`. Layer L2.
 //!
 //! | module | purpose |
 //! |---|---|
@@ -15,7 +16,7 @@
 //! | [`curve`] | addition and doubling |
 //! | [`msm`] | multi-scalar multiplication |
 //! | [`wrap`] | the circuit that verifies an epoch proof with fewer columns |
-//! | [`keys`] | key generation, proving, native verification |
+//! | [`keys`] | key generation, proving |
 //! | [`error`] | errors |
 
 pub mod curve;

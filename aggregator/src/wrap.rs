@@ -46,13 +46,12 @@ use snark_verifier_sdk::{
 
 mod keys;
 
-pub use keys::{CIRCUIT_VERSION, WrapProvingKey};
+pub use keys::{CIRCUIT_VERSION, WrapProvingKey, generate_verifying_key};
 
 use crate::curve::{Affine, CurveChip};
 use crate::epoch::{ACCUMULATOR_LIMBS, Profile, ProofInput};
 use crate::error::AggregateError;
 use crate::fq::{Factor, FqChip};
-use crate::keys::decode_accumulator;
 use crate::merge::{Base, MergedMsm};
 use crate::msm::{Auxiliary, MsmChip};
 use crate::shplonk::{DeferredShplonk, piece_coefficients};
@@ -215,7 +214,7 @@ fn accumulator(
     cells: &[AssignedValue<Fr>],
     limbs: &[Fr],
 ) -> Result<[Point; 2], AggregateError> {
-    let points = decode_accumulator(limbs)?;
+    let points = epochcheck::accumulator::decode(limbs)?;
     let ecc = loader.ecc_chip();
     let mut pool = loader.ctx_mut();
     let ctx = pool.main();

@@ -1,8 +1,7 @@
 //! Which circuits a run's epochs are proved with.
 
-#[cfg(feature = "native")]
-use aggregator::EpochShape;
 use circuits::notes::{NoteError, epoch_k};
+use epochcheck::EpochShape;
 use ledger::{Digest, EpochIndex, FieldElement, RunDescription, Selector};
 use store::{RunDir, StoreError};
 
@@ -28,7 +27,6 @@ impl EpochCircuit {
     }
 
     /// Shape of the epoch circuit.
-    #[cfg(feature = "native")]
     pub fn shape(&self) -> EpochShape {
         EpochShape { n_steps: self.n_steps, n_chunks: self.n_chunks, k: self.epoch_k }
     }
@@ -36,6 +34,11 @@ impl EpochCircuit {
     /// log2 of the rows of the circuit whose proof is anchored.
     pub fn k(&self) -> u32 {
         self.wrap_k.unwrap_or(self.epoch_k)
+    }
+
+    /// Shape of the circuit whose proof is anchored: as many steps and chunks, in its own rows.
+    pub fn anchored_shape(&self) -> EpochShape {
+        EpochShape { k: self.k(), ..self.shape() }
     }
 }
 

@@ -1,11 +1,12 @@
-//! Epoch proofs.
+//! Epoch proofs and their keys.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use aggregator::EpochProof;
-use ledger::EpochIndex;
-use srs::SrsSize;
+use circuits::convert::from_fr;
+use epochcheck::{EpochProof, EpochVerifyingKey};
+use ledger::{Digest, EpochIndex};
+use srs::{SrsSize, SrsVerifier};
 use store::{RunDir, VerifiedLog};
 
 use crate::circuit::EpochCircuit;
@@ -53,4 +54,41 @@ fn verify(keys: &dyn Keys, dir: &RunDir, log: &VerifiedLog, step: &StepKey) -> R
         }
     }
     Ok(log.epochs.len() as u64)
+}
+
+/// Compares a key's shape with that of the circuit whose proofs are anchored.
+///
+/// Errors: [`Reason::EpochShape`].
+pub fn check_shape(key: &EpochVerifyingKey, circuit: &EpochCircuit) -> Result<(), Reason> {
+    let (expected, got) = (circuit.anchored_shape(), key.shape());
+    if expected == *got {
+        Ok(())
+    } else {
+        Err(Reason::EpochShape { expected: expected.into(), got: got.clone().into() })
+    }
+}
+
+/// Whether the code of a verifier has the digest of a key and the point of a reference string in it, as each generated verifier
+/// does (`docs/spec/verifier.md`).
+///
+/// The digest is a hash of all of the key, so no other key is in a code that has it as its own. That the code does with these
+/// numbers what a verifier does is not looked at.
+///
+/// Errors: [`Reason::VerifierCode`].
+pub fn check_code(code: &[u8], key: &EpochVerifyingKey, srs: &SrsVerifier) -> Result<(), Reason> {
+    let has = |number: &[u8; 32]| {
+        // Code has numbers without the zeros before them.
+        let start = number.iter().position(|byte| *byte != 0).unwrap_or(number.len() - 1);
+        let number = &number[start..];
+        code.windows(number.len()).any(|part| part == number)
+    };
+    let refuse = |what, number: &[u8; 32]| Err(Reason::VerifierCode { what, number: Digest(*number) });
+    let digest = from_fr(&key.digest());
+    if !has(digest.as_bytes()) {
+        return refuse("key", digest.as_bytes());
+    }
+    match srs.pairing_words().iter().find(|word| !has(word)) {
+        Some(word) => refuse("reference string", word),
+        None => Ok(()),
+    }
 }

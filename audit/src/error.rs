@@ -7,6 +7,7 @@ use circuits::convert::ConvertError;
 use circuits::keys::StepError;
 use circuits::notes::NoteError;
 use circuits::weights::WeightsError;
+use epochcheck::{EpochProofError, EpochShape};
 use ledger::{
     CanonicalError, ChainError as LogChainError, ChunkIndex, CurvePoint, Digest, EpochError, EpochIndex, FieldElement,
     RecordError, Root, RunError, RunId, StepIndex, TreeError, TreeSize,
@@ -206,13 +207,31 @@ pub enum Reason {
         got: CurvePoint,
     },
     /// An epoch proof.
-    #[cfg(feature = "native")]
     #[error("epoch {epoch}: {source}")]
     Epoch {
         /// The epoch.
         epoch: EpochIndex,
         /// Why it is refused.
-        source: aggregator::AggregateError,
+        source: EpochProofError,
+    },
+    /// Bytes that are no epoch key.
+    #[error(transparent)]
+    EpochKey(#[from] EpochProofError),
+    /// An epoch key of another circuit.
+    #[error("expected the key of {expected:?}, got that of {got:?}")]
+    EpochShape {
+        /// By run and record.
+        expected: Box<EpochShape>,
+        /// The key's.
+        got: Box<EpochShape>,
+    },
+    /// A number of a key or reference string that the code of its registered verifier does not have.
+    #[error("the registered verifier is of another {what}: its code does not have {number}")]
+    VerifierCode {
+        /// Whose number.
+        what: &'static str,
+        /// The number.
+        number: Digest,
     },
     /// An epoch was proved under another policy.
     #[error("epoch {epoch}: proved under policy {got}")]

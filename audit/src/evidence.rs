@@ -3,19 +3,25 @@
 //! What is believed is the root, and it comes from a node that the visitor chose. From it everything follows: the leaf is
 //! under the root, the record is under the leaf, the statement is in the record, and the proof is of the statement.
 
-use chain::{Head, RunOnChain};
+use std::sync::Arc;
+
+use chain::{Head, LogSteps, RunOnChain};
 use circuits::claim::verify_step;
+use circuits::convert::from_fr;
 use circuits::keys::StepVerifyingKey;
-use circuits::notes::step_shape;
+use circuits::notes::{NoteError, step_shape};
+use epochcheck::{EpochProof, EpochVerifyingKey};
 use ledger::{
-    ChunkIndex, ConsistencyProof, Digest, InclusionProof, Root, RunDescription, RunId, SealedEpoch, SealedRecord,
-    SealedRun, StepIndex, TreeError, TreeSize, canonical::V1, tree::step_leaf,
+    Address, ChunkIndex, ConsistencyProof, Digest, EpochRecord, InclusionProof, Root, RunDescription, RunId,
+    SealedEpoch, SealedRecord, SealedRun, Selector, StepIndex, TreeError, TreeSize, tree::step_leaf,
 };
 use serde::{Deserialize, Serialize};
 use srs::{SrsSize, SrsVerifier};
 use store::{RunDir, StoreError, VerifiedLog};
 
-use crate::error::{AuditError, Reason};
+use crate::circuit::{EpochCircuit, selector};
+use crate::epochs;
+use crate::error::{AuditError, Failure, Reason};
 use crate::keys::{StepKey, check_policy, check_step_key};
 use crate::report::Checks;
 use crate::statements::{check_digests, check_link};
@@ -31,12 +37,31 @@ pub struct EarlierRoot {
     pub proof: ConsistencyProof,
 }
 
+/// Version of the evidence. The first had neither epoch proof nor its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct V2;
+
+impl From<V2> for u64 {
+    fn from(_: V2) -> Self {
+        2
+    }
+}
+
+impl TryFrom<u64> for V2 {
+    type Error = String;
+
+    fn try_from(got: u64) -> Result<Self, Self::Error> {
+        if got == 2 { Ok(Self) } else { Err(format!("expected evidence of version 2, got {got}")) }
+    }
+}
+
 /// Everything about one step. Text fields are the files' own bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepEvidence {
-    /// Version, 1.
-    pub v: V1,
+    /// Version, 2.
+    pub v: V2,
     /// `run.json`.
     pub run: String,
     /// The step's line of `steps.jsonl`, without its newline.
@@ -53,6 +78,10 @@ pub struct StepEvidence {
     pub earlier: Vec<EarlierRoot>,
     /// `epoch_NNNN.json` of the step's epoch, if it has one.
     pub epoch: Option<String>,
+    /// The key of that epoch's proof as `cairn` keeps it, in hex.
+    pub epoch_key: Option<String>,
+    /// `epoch_NNNN.proof`, in hex.
+    pub epoch_proof: Option<String>,
     /// The step key, in hex.
     pub step_key: String,
     /// τH of the reference string, in hex.
@@ -62,12 +91,36 @@ pub struct StepEvidence {
 }
 
 /// What a node of the visitor's own says of the run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct OnChain {
     /// Its head.
     pub head: Head,
     /// What it is registered with.
     pub run: RunOnChain,
+    /// What verifies its epochs: see [`StepEvidence::verifier`].
+    pub verifier: VerifierOnChain,
+}
+
+/// The verifier that a contract calls for epochs of a family and size. A place in the registry is never given to another, so it is
+/// the one that verified the epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VerifierOnChain {
+    /// The node was not asked.
+    NotAsked,
+    /// The registry names none, or the family was stopped.
+    None {
+        /// The node's words.
+        reason: String,
+    },
+    /// The one that the registry names.
+    Placed {
+        /// The registry of the contract.
+        registry: Address,
+        /// The verifier.
+        address: Address,
+        /// Its code.
+        code: Vec<u8>,
+    },
 }
 
 struct Parsed {
@@ -88,15 +141,17 @@ fn record(line: &str) -> Result<SealedRecord, Reason> {
 
 impl StepEvidence {
     /// The evidence of a step of a log that was checked, under the root over its first `size` steps. `earlier`: sizes whose
-    /// roots it extends.
+    /// roots it extends. `epoch_key`: the key of epochs of a circuit, asked for if the step is in one.
     ///
-    /// Errors: [`AuditError::Store`] if a file is not there; [`AuditError::Failed`] if the log has no such step or size.
+    /// Errors: [`AuditError::Store`] if a file is not there; [`AuditError::Failed`] if the log has no such step or size; those of
+    /// `epoch_key`.
     pub fn of(
         dir: &RunDir,
         log: &VerifiedLog,
         (step, size): (StepIndex, TreeSize),
         earlier: &[TreeSize],
         key: &StepKey,
+        epoch_key: impl FnOnce(&EpochCircuit) -> Result<Arc<EpochVerifyingKey>, AuditError>,
     ) -> Result<Self, AuditError> {
         let tree = log.log.tree();
         let in_tree = |error: TreeError| AuditError::failed("inclusion", error);
@@ -107,12 +162,18 @@ impl StepEvidence {
         let epoch = log.epochs.iter().find(|epoch| {
             (epoch.first_step.0..epoch.size_after().0).contains(&step.0) && epoch.size_after().0 <= size.0
         });
+        let epoch_key = |record: &EpochRecord| -> Result<String, AuditError> {
+            let key = epoch_key(&circuit(dir.run().description(), record)?)?;
+            Ok(hex::encode(key.to_bytes().map_err(|error| AuditError::Keys(error.into()))?))
+        };
+        let key_of_epoch = epoch.map(epoch_key).transpose()?;
+        let epoch_proof = epoch.map(|epoch| dir.epoch_proof(epoch.epoch)).transpose()?;
         let epoch = epoch.map(|epoch| dir.epoch(epoch.epoch)).transpose()?;
         let behind = StepIndex(step.0.saturating_add(1));
         let chunks = (0..dir.run().description().policy.n_chunks).map(ChunkIndex);
         let proofs = chunks.map(|chunk| dir.proof(step, chunk).map(hex::encode));
         Ok(Self {
-            v: V1,
+            v: V2,
             run: text(dir.run().bytes()),
             record: line(step)?,
             before: step.0.checked_sub(1).map(|before| line(StepIndex(before))).transpose()?,
@@ -121,6 +182,8 @@ impl StepEvidence {
             root: tree.root_at(size).map_err(in_tree)?,
             earlier: earlier.collect::<Result<_, _>>().map_err(in_tree)?,
             epoch: epoch.map(|epoch| text(epoch.bytes())),
+            epoch_key: key_of_epoch,
+            epoch_proof: epoch_proof.map(hex::encode),
             step_key: hex::encode(key.key.to_bytes()),
             tau_h: hex::encode(key.srs.to_bytes()),
             proofs: proofs.collect::<Result<_, StoreError>>()?,
@@ -147,6 +210,15 @@ impl StepEvidence {
     pub fn run(&self) -> Result<RunDescription, AuditError> {
         let run = SealedRun::parse(self.run.as_bytes()).map_err(|error| AuditError::failed("run.json", error))?;
         Ok(run.description().clone())
+    }
+
+    /// Family and size of the step's epoch, by which the contract's registry names its verifier; none if there is no epoch, or none
+    /// that can be read: then the check says so.
+    pub fn verifier(&self) -> Option<(Selector, LogSteps)> {
+        let run = SealedRun::parse(self.run.as_bytes()).ok()?;
+        let epoch = SealedEpoch::parse(self.epoch.as_ref()?.as_bytes()).ok()?;
+        let size = LogSteps(u8::try_from(epoch.record().log_steps()).ok()?);
+        Some((family(run.description(), epoch.record()), size))
     }
 
     /// Makes every check of one step. `expected`: the run and step that the visitor asked for; `on_chain`: what a node
@@ -178,7 +250,7 @@ impl StepEvidence {
                 checks.note("link to the step behind", linked, |()| "it starts where this one ended".to_owned())?;
             }
         }
-        self.check_epoch(run, &parsed, checks)
+        self.check_epoch((run, &parsed), &srs, on_chain, checks)
     }
 
     /// Whether a weights file with its opening is the state after the step. Registration, root, record and inclusion are
@@ -257,7 +329,7 @@ impl StepEvidence {
         on_chain: Option<&OnChain>,
         checks: &mut Checks<'_>,
     ) -> Result<(), AuditError> {
-        let Some(OnChain { head, run: registered }) = on_chain else {
+        let Some(OnChain { head, run: registered, .. }) = on_chain else {
             checks.not_covered("registration on chain", "no node was asked: policy and keys are the portal's word");
             checks.not_covered("root on chain", "no node was asked: the root is the portal's word");
             return Ok(());
@@ -320,18 +392,106 @@ impl StepEvidence {
         Ok(proofs.iter().map(Vec::len).sum())
     }
 
-    fn check_epoch(&self, run: &RunDescription, parsed: &Parsed, checks: &mut Checks<'_>) -> Result<(), AuditError> {
+    /// The epoch's record, its key, its proof.
+    fn check_epoch(
+        &self,
+        (run, parsed): (&RunDescription, &Parsed),
+        srs: &SrsVerifier,
+        on_chain: Option<&OnChain>,
+        checks: &mut Checks<'_>,
+    ) -> Result<(), AuditError> {
         let Some(epoch) = &self.epoch else {
+            // What is under the anchored root is in an epoch: leaving it out hides something.
+            if on_chain.is_some() {
+                let hidden =
+                    Reason::Differs { what: "epoch", expected: "of an anchored step".into(), got: "none".into() };
+                return Err(checks.fail(Failure::new("epoch", hidden)));
+            }
             checks.not_covered("epoch", "the step is in no epoch yet");
             return Ok(());
         };
-        checks.note("epoch", epoch_has(epoch, run, parsed), |epoch| {
+        let epoch = checks.note("epoch", epoch_has(epoch, run, parsed), |epoch| {
             format!("the epoch from step {} on carries this statement digest", epoch.record().first_step)
         })?;
-        checks
-            .not_covered("epoch proof", "the contract verified it before it took the root; `cairn verify` repeats it");
+        let record = epoch.record();
+        let read = self.epoch_key(run, record).map_err(|reason| AuditError::failed(EPOCH_KEY, reason));
+        let key = checks.pass_on(read)?;
+        let word = check_epoch_key((run, record), (&key, srs), on_chain, checks)?;
+        checks.note("epoch proof", self.verify_epoch(record, &key, srs), |bytes| {
+            let (first, last) = (record.first_step, record.size_after().0.saturating_sub(1));
+            let steps = format!("steps {first} to {last}, linked and under the policy, each with a proof");
+            format!("{bytes} bytes, k = {}, proof and accumulator hold: {steps}; {word}", key.shape().k)
+        })?;
         Ok(())
     }
+
+    /// The epoch's key, of the circuit that run and record name.
+    fn epoch_key(&self, run: &RunDescription, record: &EpochRecord) -> Result<EpochVerifyingKey, Reason> {
+        let bytes = decode("epoch key", present("epoch key", self.epoch_key.as_deref())?)?;
+        let key = EpochVerifyingKey::read(&mut &bytes[..])?;
+        epochs::check_shape(&key, &circuit(run, record)?)?;
+        Ok(key)
+    }
+
+    /// Bytes that were verified.
+    fn verify_epoch(&self, record: &EpochRecord, key: &EpochVerifyingKey, srs: &SrsVerifier) -> Result<usize, Reason> {
+        let proof = decode("epoch proof", present("epoch proof", self.epoch_proof.as_deref())?)?;
+        let proof = EpochProof { instances: record.instances(), proof };
+        // First the proof itself: what is bad is shown as a bad proof, not as another file.
+        key.verify(&srs.params(SrsSize::new(key.shape().k)?), &proof)
+            .map_err(|source| Reason::Epoch { epoch: record.epoch, source })?;
+        Reason::same("SHA-256 of the epoch proof", &record.proof, &Digest::of(&proof.proof))?;
+        Ok(proof.proof.len())
+    }
+}
+
+const EPOCH_KEY: &str = "epoch key";
+
+/// Compares an epoch's key with the code of the verifier that the contract called; returns whose word the key is.
+fn check_epoch_key(
+    (run, record): (&RunDescription, &EpochRecord),
+    (key, srs): (&EpochVerifyingKey, &SrsVerifier),
+    on_chain: Option<&OnChain>,
+    checks: &mut Checks<'_>,
+) -> Result<&'static str, AuditError> {
+    const PORTALS: &str = "that the key is the right one is the portal's word";
+    let Some(OnChain { run: registered, verifier, .. }) = on_chain else {
+        checks.not_covered(EPOCH_KEY, "no node was asked: the epoch key is the portal's word");
+        return Ok(PORTALS);
+    };
+    let (registry, address, code) = match verifier {
+        VerifierOnChain::Placed { registry, address, code } => (registry, address, code),
+        VerifierOnChain::None { reason } => {
+            checks.not_covered(EPOCH_KEY, format!("the registry names no verifier now: {reason}"));
+            return Ok(PORTALS);
+        }
+        VerifierOnChain::NotAsked => {
+            checks.not_covered(EPOCH_KEY, "the node was not asked for the verifier");
+            return Ok(PORTALS);
+        }
+    };
+    let same = Reason::same("circuit family (selector)", &family(run, record), &registered.selector)
+        .and_then(|()| epochs::check_code(code, key, srs));
+    checks.note(EPOCH_KEY, same, |()| {
+        let (digest, n_steps) = (from_fr(&key.digest()), record.n_steps());
+        let placed = format!("verifier {address}, which registry {registry} names for epochs of {n_steps} steps");
+        format!("digest {digest} and τH are in the code of {placed}; what else that code does is the registry's word")
+    })?;
+    Ok("its key is the registered verifier's")
+}
+
+/// The circuit whose proof an epoch's record is about.
+fn circuit(run: &RunDescription, record: &EpochRecord) -> Result<EpochCircuit, NoteError> {
+    EpochCircuit::new(run, record.digests.len(), record.wrap_k)
+}
+
+/// Family of the verifiers of an epoch.
+fn family(run: &RunDescription, record: &EpochRecord) -> Selector {
+    selector(run.policy.step_key_digest, record.wrap_k)
+}
+
+fn present<'a>(what: &'static str, text: Option<&'a str>) -> Result<&'a str, Reason> {
+    text.ok_or_else(|| Reason::Differs { what, expected: "hex".to_owned(), got: "none".to_owned() })
 }
 
 fn shown(parent: Option<RunId>) -> String {

@@ -1,17 +1,14 @@
 //! Where the keys that proofs are verified with come from: made on this machine, or a capsule's.
 
-#[cfg(feature = "native")]
 use std::sync::Arc;
 
-#[cfg(feature = "native")]
-pub use aggregator::EpochVerifyingKey;
 use circuits::convert::from_fr;
 use circuits::digest::policy_digest;
 use circuits::keys::StepVerifyingKey;
+pub use epochcheck::EpochVerifyingKey;
 use ledger::RunDescription;
 use srs::{Srs, SrsVerifier};
 
-#[cfg(feature = "native")]
 use crate::circuit::EpochCircuit;
 use crate::error::{AuditError, Reason};
 
@@ -35,7 +32,6 @@ pub trait Keys {
     /// The key of the proofs that are anchored.
     ///
     /// Errors: there is no key.
-    #[cfg(feature = "native")]
     fn epoch(&self, step: &StepKey, circuit: &EpochCircuit) -> Result<Arc<EpochVerifyingKey>, AuditError>;
 }
 

@@ -4,9 +4,9 @@
 //! or was not covered, and numbers or the reason. The first failed one ends it; those that were made stay in [`Checks`].
 //!
 //! Without the feature `native` this is what a browser can do: no threads, no sockets, no clock of its own. What it leaves
-//! out, epoch proofs above all, it says.
+//! out it says.
 //!
-//! **Layer**: above `ledger`, `store`, `srs`, `circuits`, `aggregator`, `verifier-gen`, `chain`; beneath `cli`, `portal` and
+//! **Layer**: above `ledger`, `store`, `srs`, `circuits`, `epochcheck`, `verifier-gen`, `chain`; beneath `cli`, `portal` and
 //! `island` (`docs/adr/0018-audit.md`).
 //!
 //! | module | purpose |
@@ -20,13 +20,12 @@
 //! | [`chain`] | a log against what the chain says |
 //! | [`capsule`] | one file that verifies with no network at all |
 //! | [`weights`] | whether weights are a state of the run |
-//! | `epochs` | epoch proofs (feature `native`) |
+//! | [`epochs`] | epoch proofs, and what the code of a registered verifier says of their key |
 //! | `verifier` | the Solidity verifier that a key gives (feature `native`) |
 
 pub mod capsule;
 pub mod chain;
 pub mod circuit;
-#[cfg(feature = "native")]
 pub mod epochs;
 mod error;
 pub mod evidence;
@@ -42,8 +41,6 @@ pub use capsule::Capsule;
 pub use circuit::EpochCircuit;
 pub use circuits::notes::NOT_PROVED;
 pub use error::{AuditError, Failure, Reason};
-#[cfg(feature = "native")]
-pub use keys::EpochVerifyingKey;
-pub use keys::{Keys, StepKey};
+pub use keys::{EpochVerifyingKey, Keys, StepKey};
 pub use report::{Check, Checks, Progress, State};
 pub use run::{Facts, RunAudit, Steps};

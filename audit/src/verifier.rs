@@ -1,6 +1,6 @@
 //! The Solidity verifier that a key and a reference string give.
 
-use aggregator::EpochVerifyingKey;
+use epochcheck::EpochVerifyingKey;
 use srs::{SrsSize, SrsVerifier};
 use verifier_gen::{Accumulator, Options, Setup, VerifierSource};
 

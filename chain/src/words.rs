@@ -1,11 +1,11 @@
-//! Calls and answers of `RunAnchor` in words of 32 bytes, for those who ask a node by themselves: browsers.
+//! Calls and answers of `RunAnchor` and its registry in words of 32 bytes, for those who ask a node by themselves: browsers.
 
 use alloy::primitives::{U256, keccak256};
-use ledger::{FieldElement, Root, RunId, Selector, TreeSize};
+use ledger::{Address, FieldElement, Root, RunId, Selector, TreeSize};
 
 use crate::{
     convert,
-    head::{BlockRef, Head, RunOnChain},
+    head::{BlockRef, Head, LogSteps, RunOnChain},
 };
 
 /// An answer that is not one of `RunAnchor`.
@@ -48,6 +48,20 @@ pub fn head_call(run: RunId) -> Vec<u8> {
 /// Call data of `runOf(run)`.
 pub fn run_call(run: RunId) -> Vec<u8> {
     call("runOf(uint256)", run)
+}
+
+/// Call data of `registry()`.
+pub fn registry_call() -> Vec<u8> {
+    keccak256(b"registry()")[..4].to_vec()
+}
+
+/// Call data of the registry's `verifierOf(selector, logSteps)`.
+pub fn verifier_call(selector: Selector, size: LogSteps) -> Vec<u8> {
+    let mut bytes = keccak256(b"verifierOf(bytes4,uint8)")[..4].to_vec();
+    bytes.extend(selector.0);
+    bytes.extend([0; 28 + 31]);
+    bytes.push(size.0);
+    bytes
 }
 
 fn words<const N: usize>(call: &'static str, answer: &[u8]) -> Result<[U256; N], AnswerError> {
@@ -111,12 +125,24 @@ pub fn run(answer: &[u8]) -> Result<RunOnChain, AnswerError> {
     })
 }
 
+/// Reads the answer to [`registry_call`] or [`verifier_call`], named `call`.
+///
+/// # Errors
+/// [`AnswerError`].
+pub fn address(call: &'static str, answer: &[u8]) -> Result<Address, AnswerError> {
+    let [word] = words::<1>(call, answer)?;
+    if word >> 160 != U256::ZERO {
+        return Err(AnswerError::Word { call, field: "address", got: format!("{word:#x}") });
+    }
+    Ok(convert::address_back(alloy::primitives::Address::from_word(word.into())))
+}
+
 #[cfg(all(test, feature = "rpc"))]
 mod tests {
     use alloy::sol_types::{SolCall, SolValue};
 
     use super::*;
-    use crate::bindings::IRunAnchor as abi;
+    use crate::bindings::{IRunAnchor as abi, IVerifierRegistry as registry};
 
     const BLOCK: BlockRef = BlockRef { number: 7, hash: ledger::Digest([9; 32]) };
 
@@ -129,6 +155,10 @@ mod tests {
         let run = convert::run(id());
         assert_eq!(head_call(id()), abi::headCall { run }.abi_encode());
         assert_eq!(run_call(id()), abi::runOfCall { run }.abi_encode());
+        assert_eq!(registry_call(), abi::registryCall {}.abi_encode());
+        let selector = Selector([0x68, 0x4c, 0x87, 0xc8]);
+        let call = registry::verifierOfCall { selector: selector.0.into(), logSteps: 2 };
+        assert_eq!(verifier_call(selector, LogSteps(2)), call.abi_encode());
     }
 
     #[test]
@@ -163,6 +193,10 @@ mod tests {
     fn answers_of_others_are_refused() {
         assert_eq!(head(&[], BLOCK), Err(AnswerError::Length { call: "head", expected: 192, got: 0 }));
         assert!(matches!(run(&[0; 192]), Err(AnswerError::Length { call: "runOf", expected: 224, got: 192 })));
+        let address = |answer: &[u8]| super::address("registry", answer);
+        assert_eq!(address(&[[0; 12].as_slice(), &[7; 20]].concat()), Ok(Address([7; 20])));
+        assert_eq!(address(&[]), Err(AnswerError::Length { call: "registry", expected: 32, got: 0 }));
+        assert!(matches!(address(&[7; 32]), Err(AnswerError::Word { field: "address", .. })));
         assert!(matches!(head(&[0xff; 192], BLOCK), Err(AnswerError::Word { field: "state", .. })));
     }
 }

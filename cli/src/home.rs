@@ -132,7 +132,7 @@ impl<'o> Home<'o> {
         }
         let srs = self.srs(shape.k)?;
         let key = self.timed("epoch verifying key", || {
-            EpochVerifyingKey::generate(srs.params(), step.0.params(), step.1, shape)
+            aggregator::keys::generate_verifying_key(srs.params(), step.0.params(), step.1, shape)
         })??;
         cache.put(&name, |mut out| key.write(&mut out).map_err(std::io::Error::other))?;
         Ok(key)
@@ -184,7 +184,7 @@ impl<'o> Home<'o> {
         }
         let (epoch_srs, srs) = (self.srs(shape.k)?, self.srs(wrap_k)?);
         let key = self.timed("wrap verifying key", || {
-            EpochVerifyingKey::generate_wrap(srs.params(), epoch_srs.params(), &epoch_key)
+            aggregator::wrap::generate_verifying_key(srs.params(), epoch_srs.params(), &epoch_key)
         })??;
         cache.put(&name, |mut out| key.write(&mut out).map_err(std::io::Error::other))?;
         Ok(key)

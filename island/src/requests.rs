@@ -1,6 +1,6 @@
 //! What a page asks.
 
-use audit::evidence::{OnChain, StepEvidence};
+use audit::evidence::{OnChain, StepEvidence, VerifierOnChain};
 use audit::{AuditError, Capsule, Checks, Steps};
 use chain::{BlockRef, words};
 use ledger::{Address, ChainId, Digest, RunId, StepIndex};
@@ -37,6 +37,10 @@ pub struct Questions {
     pub head: String,
     /// Call data of `runOf`, hex.
     pub run: String,
+    /// Call data of `registry`, hex.
+    pub registry: String,
+    /// Call data of the registry's `verifierOf` for the step's epoch, hex; none if it is in none.
+    pub verifier: Option<String>,
 }
 
 /// What a node answered, all at one block.
@@ -53,6 +57,28 @@ pub struct Answers {
     pub head: String,
     /// Answer to `runOf`, hex.
     pub run: String,
+    /// What the contract's registry says of the epoch's verifier; none if it was not asked.
+    pub verifier: Option<VerifierAnswer>,
+}
+
+/// What a node answered about the verifier of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum VerifierAnswer {
+    /// There is one.
+    Placed {
+        /// Answer to `registry`, hex.
+        registry: String,
+        /// Answer to `verifierOf`, hex.
+        verifier: String,
+        /// The code at that address, hex.
+        code: String,
+    },
+    /// `verifierOf` reverted.
+    Refused {
+        /// The node's words.
+        refused: String,
+    },
 }
 
 fn argument<T, E: ToString>(what: &'static str, result: Result<T, E>) -> Result<T, RequestError> {
@@ -73,10 +99,18 @@ impl Questions {
     /// # Errors
     /// [`RequestError::Audit`].
     pub fn of(evidence: &[u8]) -> Result<Self, RequestError> {
-        let run = StepEvidence::parse(evidence)?.run()?;
+        let evidence = StepEvidence::parse(evidence)?;
+        let run = evidence.run()?;
         let call = |data: Vec<u8>| format!("0x{}", hex::encode(data));
         let (head, id) = (call(words::head_call(run.run)), run.identity);
-        Ok(Self { chain_id: id.chain_id, contract: id.contract, head, run: call(words::run_call(run.run)) })
+        Ok(Self {
+            chain_id: id.chain_id,
+            contract: id.contract,
+            head,
+            run: call(words::run_call(run.run)),
+            registry: call(words::registry_call()),
+            verifier: evidence.verifier().map(|(family, size)| call(words::verifier_call(family, size))),
+        })
     }
 }
 
@@ -89,13 +123,27 @@ impl Answers {
         }
         let block = BlockRef { number: quantity("block number", &self.block_number)?, hash: self.block_hash };
         let (head, run) = (bytes("head", &self.head)?, bytes("run", &self.run)?);
-        Ok(OnChain { head: words::head(&head, block)?, run: words::run(&run)? })
+        let verifier = self.verifier.as_ref().map_or(Ok(VerifierOnChain::NotAsked), VerifierAnswer::on_chain)?;
+        Ok(OnChain { head: words::head(&head, block)?, run: words::run(&run)?, verifier })
     }
 
     fn parse(answers: Option<&str>, evidence: &StepEvidence) -> Result<Option<OnChain>, RequestError> {
         let Some(answers) = answers else { return Ok(None) };
         let answers: Self = argument("answers of the node", serde_json::from_str(answers))?;
         Ok(Some(answers.on_chain(evidence)?))
+    }
+}
+
+impl VerifierAnswer {
+    fn on_chain(&self) -> Result<VerifierOnChain, RequestError> {
+        Ok(match self {
+            Self::Refused { refused } => VerifierOnChain::None { reason: refused.clone() },
+            Self::Placed { registry, verifier, code } => VerifierOnChain::Placed {
+                registry: words::address("registry", &bytes("registry", registry)?)?,
+                address: words::address("verifierOf", &bytes("verifierOf", verifier)?)?,
+                code: bytes("code of the verifier", code)?,
+            },
+        })
     }
 }
 
@@ -176,6 +224,21 @@ mod tests {
         assert_eq!((failure.check.as_str(), checks.made().len()), ("capsule", 1));
         let refused = verify_capsule(Vec::new(), Some("0x1"), &mut Checks::default());
         assert!(matches!(refused, Err(RequestError::Argument { what: "block hash", .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn answers_about_verifiers_are_read() {
+        let read = |json: &str| serde_json::from_str::<VerifierAnswer>(json).expect("an answer").on_chain();
+        let word = |byte: u8| format!("0x{}{}", "00".repeat(12), hex::encode([byte; 20]));
+        let json = format!(r#"{{"registry":"{}","verifier":"{}","code":"0x6001"}}"#, word(1), word(2));
+        let placed =
+            VerifierOnChain::Placed { registry: Address([1; 20]), address: Address([2; 20]), code: vec![0x60, 1] };
+        assert_eq!(read(&json).expect("a verifier"), placed);
+        let none = read(r#"{"refused":"reverted"}"#).expect("none");
+        assert_eq!(none, VerifierOnChain::None { reason: "reverted".to_owned() });
+        let refused = read(r#"{"registry":"0x","verifier":"0x","code":"0x"}"#);
+        assert!(matches!(refused, Err(RequestError::Answer(words::AnswerError::Length { got: 0, .. }))), "{refused:?}");
+        assert!(serde_json::from_str::<VerifierAnswer>(r#"{"registry":"0x","refused":"","more":1}"#).is_err());
     }
 
     #[test]

@@ -23,6 +23,9 @@ function load() {
   return loaded;
 }
 
+/** An error that a node answered with, as it does where a contract reverts. */
+class Answered extends Error {}
+
 /** One call of JSON-RPC at the visitor's own node. */
 async function ask(rpc, method, params) {
   const response = await fetch(rpc, {
@@ -35,28 +38,47 @@ async function ask(rpc, method, params) {
   });
   if (!response.ok) throw new Error(`${method}: the node answered with HTTP status ${response.status}`);
   const answer = await response.json();
-  if (answer.error) throw new Error(`${method}: ${answer.error.message ?? "the node answered with an error"}`);
+  if (answer.error) throw new Answered(`${method}: ${answer.error.message ?? "the node answered with an error"}`);
   return answer.result;
 }
 
 /** What the node says of the evidence's run, all of it at one block; undefined without a node. */
 async function answers(rpc, evidence) {
   if (!rpc) return undefined;
-  const { contract, head, run } = JSON.parse(island.questions(evidence));
+  const { contract, head, run, registry, verifier } = JSON.parse(island.questions(evidence));
   const [chain_id, block] = await Promise.all([
     ask(rpc, "eth_chainId", []),
     ask(rpc, "eth_getBlockByNumber", ["latest", false]),
   ]);
   const at = { blockHash: block.hash, requireCanonical: true };
-  const call = (data) => ask(rpc, "eth_call", [{ to: contract, data }, at]);
-  const [head_answer, run_answer] = await Promise.all([call(head), call(run)]);
+  const call = (data, to = contract) => ask(rpc, "eth_call", [{ to, data }, at]);
+  const [head_answer, run_answer, verifier_answer] = await Promise.all([
+    call(head),
+    call(run),
+    verifier && placed(rpc, call, { registry, verifier }, at),
+  ]);
   return JSON.stringify({
     block_number: block.number,
     block_hash: block.hash,
     chain_id,
     head: head_answer,
     run: run_answer,
+    verifier: verifier_answer ?? null,
   });
+}
+
+/** The verifier that the contract's registry names, and its code; or the node's words if the registry names none. */
+async function placed(rpc, call, questions, at) {
+  const addressIn = (word) => `0x${word.slice(-40)}`;
+  const registry = await call(questions.registry);
+  let verifier;
+  try {
+    verifier = await call(questions.verifier, addressIn(registry));
+  } catch (error) {
+    if (!(error instanceof Answered)) throw error;
+    return { refused: error.message };
+  }
+  return { registry, verifier, code: await ask(rpc, "eth_getCode", [addressIn(verifier), at]) };
 }
 
 async function bytesOf(source) {

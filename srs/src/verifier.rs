@@ -3,7 +3,7 @@
 use halo2_proofs::{
     halo2curves::{
         bn256::{Bn256, Fq2, Fr, G1Affine, G2Affine},
-        ff::Field,
+        ff::{Field, PrimeField},
         group::Curve,
         serde::SerdeObject,
     },
@@ -54,6 +54,16 @@ impl SrsVerifier {
     /// The point: x, then y.
     pub fn to_bytes(&self) -> [u8; Self::LEN] {
         raw_bytes(&self.tau_h)
+    }
+
+    /// −\[τ\]₂ as verifiers on chain have it for the pairing: x₁, x₀, y₁, y₀, big-endian.
+    pub fn pairing_words(&self) -> [[u8; 32]; 4] {
+        let point = -self.tau_h;
+        [point.x.c1, point.x.c0, point.y.c1, point.y.c0].map(|coordinate| {
+            let mut word = coordinate.to_repr();
+            word.reverse();
+            word
+        })
     }
 
     /// Whether this is the public development string, with which everybody can forge proofs.

@@ -10,4 +10,4 @@ mod domain;
 mod read;
 
 pub use domain::domain;
-pub use read::{KeyError, read, read_from};
+pub use read::{KeyError, read, read_constraints, read_from};

@@ -61,7 +61,18 @@ pub fn read<C: Circuit<Fr>>(
     k: u32,
     params: C::Params,
 ) -> Result<VerifyingKey<G1Affine>, KeyError> {
-    let key = read_from::<C>(input, k, params)?;
+    read_constraints(input, k, |cs| drop(C::configure_with_params(cs, params)))
+}
+
+/// [`read`] for the constraints that `configure` makes: where nobody has the circuit itself.
+///
+/// Errors: [`KeyError`].
+pub fn read_constraints(
+    input: &mut impl Read,
+    k: u32,
+    configure: impl FnOnce(&mut ConstraintSystem<Fr>),
+) -> Result<VerifyingKey<G1Affine>, KeyError> {
+    let key = read_part(input, k, configure)?;
     if input.read(&mut [0])? != 0 {
         return Err(KeyError::Trailing);
     }
@@ -76,6 +87,14 @@ pub fn read_from<C: Circuit<Fr>>(
     k: u32,
     params: C::Params,
 ) -> Result<VerifyingKey<G1Affine>, KeyError> {
+    read_part(input, k, |cs| drop(C::configure_with_params(cs, params)))
+}
+
+fn read_part(
+    input: &mut impl Read,
+    k: u32,
+    configure: impl FnOnce(&mut ConstraintSystem<Fr>),
+) -> Result<VerifyingKey<G1Affine>, KeyError> {
     let [a, b, c, d] = k.to_le_bytes();
     let expected = [FORMAT, a, b, c, d, PLAIN_SELECTORS];
     let mut got = [0; 6];
@@ -84,7 +103,7 @@ pub fn read_from<C: Circuit<Fr>>(
         return Err(KeyError::Header { expected, got });
     }
     let mut cs = ConstraintSystem::default();
-    C::configure_with_params(&mut cs, params);
+    configure(&mut cs);
     let domain = domain(cs.degree(), k);
 
     let mut n_fixed = [0; 4];

@@ -13,19 +13,20 @@ use crate::{natspec, tools::Tools};
 
 /// Which of our crates each of our crates may depend on (DESIGN §10, docs/ARCHITECTURE.md). Development dependencies may
 /// also use the lower layers `srs` and `circuits`.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("ledger", &[]),
     ("vkey", &[]),
     ("store", &["ledger"]),
     ("srs", &[]),
     ("engine", &["vkey"]),
     ("circuits", &["ledger", "vkey", "engine"]),
+    ("epochcheck", &["ledger", "vkey", "circuits"]),
     ("prover", &["ledger", "circuits", "srs", "store"]),
-    ("aggregator", &["ledger", "vkey", "circuits", "engine", "srs", "store"]),
+    ("aggregator", &["ledger", "circuits", "epochcheck", "engine", "srs", "store"]),
     ("verifier-gen", &["ledger", "circuits", "srs", "store"]),
     ("chain", &["ledger"]),
     ("torrent", &["ledger"]),
-    ("audit", &["ledger", "store", "srs", "circuits", "aggregator", "verifier-gen", "chain"]),
+    ("audit", &["ledger", "store", "srs", "circuits", "epochcheck", "verifier-gen", "chain"]),
     ("island", &["ledger", "chain", "audit"]),
     ("portal", &["ledger", "store", "chain", "torrent", "audit"]),
     (
@@ -51,7 +52,7 @@ const EDGES: [(&str, &[&str]); 16] = [
 const FOR_TESTS: [&str; 2] = ["srs", "circuits"];
 
 /// Crates that a browser runs, and what they must never pull in.
-const WASM_SAFE: [&str; 4] = ["ledger", "vkey", "circuits", "island"];
+const WASM_SAFE: [&str; 5] = ["ledger", "vkey", "circuits", "epochcheck", "island"];
 /// What they are compiled to.
 const TARGET: &str = "wasm32-unknown-unknown";
 const NOT_FOR_WASM: [&str; 3] = ["halo2-base", "snark-verifier", "tokio"];

@@ -18,8 +18,8 @@ use super::{placeholder, protocol, synthesize};
 use crate::epoch::{Profile, ProofInput};
 use crate::error::AggregateError;
 use crate::keys::{
-    EpochProof, EpochShape, EpochStats, EpochVerifyingKey, Layout, RESERVED_ROWS, epoch_proof, read_layout, transcript,
-    write_layout,
+    EpochProof, EpochShape, EpochStats, EpochVerifyingKey, Layout, RESERVED_ROWS, columns, epoch_proof, read_layout,
+    transcript, write_layout,
 };
 
 /// Counts the changes of the wrap. Part of the name of a cached key.
@@ -58,7 +58,7 @@ impl WrapProvingKey {
 
     /// The key of wrapped epochs: their proofs are verified, and anchored, as those of epochs are.
     pub fn verifying_key(&self) -> EpochVerifyingKey {
-        EpochVerifyingKey::new(self.layout.shape.clone(), self.layout.params.clone(), self.pk.get_vk().clone())
+        EpochVerifyingKey::new(self.layout.shape.clone(), columns(&self.layout.params), self.pk.get_vk().clone())
     }
 
     /// Wraps an epoch proof that [`crate::EpochProvingKey::prove_to_wrap`] made.
@@ -119,19 +119,18 @@ impl WrapProvingKey {
     }
 }
 
-impl EpochVerifyingKey {
-    /// The verifying key of the wrap of epochs under `epoch_key`, in about half the time of [`WrapProvingKey::generate`].
-    ///
-    /// Errors: as there.
-    pub fn generate_wrap(
-        params: &ParamsKZG<Bn256>,
-        epoch_params: &ParamsKZG<Bn256>,
-        epoch_key: &Self,
-    ) -> Result<Self, AggregateError> {
-        let protocol = protocol(epoch_params, epoch_key.inner(), epoch_key.n_instances())?;
-        let (builder, config, _) = keygen_circuit(params, &protocol)?;
-        Ok(Self::new(wrapped_shape(params, epoch_key), config, engine::generate_verifying_key(params, &builder)?))
-    }
+/// The verifying key of the wrap of epochs under `epoch_key`, in about half the time of [`WrapProvingKey::generate`].
+///
+/// Errors: as there.
+pub fn generate_verifying_key(
+    params: &ParamsKZG<Bn256>,
+    epoch_params: &ParamsKZG<Bn256>,
+    epoch_key: &EpochVerifyingKey,
+) -> Result<EpochVerifyingKey, AggregateError> {
+    let protocol = protocol(epoch_params, epoch_key.inner(), epoch_key.n_instances())?;
+    let (builder, config, _) = keygen_circuit(params, &protocol)?;
+    let vk = engine::generate_verifying_key(params, &builder)?;
+    Ok(EpochVerifyingKey::new(wrapped_shape(params, epoch_key), columns(&config), vk))
 }
 
 /// As many steps and chunks; k is the wrap's.

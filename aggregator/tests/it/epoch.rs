@@ -4,12 +4,14 @@
 //! `EpochVerifyingKey::verify` and the contract do with the instances of a finished proof.
 
 use aggregator::epoch::{ACCUMULATOR_LIMBS, EpochWitness, synthesize};
-use aggregator::keys::{check_accumulator, step_protocol};
+use aggregator::keys::step_protocol;
 use aggregator::{AggregateError, EpochInput, EpochProof, EpochProvingKey, EpochShape};
 use circuits::convert::from_g1;
 use circuits::poseidon::PoseidonTranscript;
 use circuits::step::gate::{N_INSTANCES, StepConfig};
 use circuits::step::shape::StepShape;
+use epochcheck::accumulator::check;
+use epochcheck::{AccumulatorError, EpochProofError};
 use halo2_base::gates::circuit::{CircuitBuilderStage, builder::BaseCircuitBuilder};
 use halo2_proofs::{
     circuit::{Layouter, SimpleFloorPlanner},
@@ -54,7 +56,7 @@ fn builder(stage: CircuitBuilderStage, witness: &EpochWitness) -> Result<BaseCir
 fn accumulate(witness: &EpochWitness) -> Result<(), AggregateError> {
     let builder = builder(CircuitBuilderStage::Mock, witness)?;
     let limbs: Vec<Fr> = builder.assigned_instances[0][..ACCUMULATOR_LIMBS].iter().map(|cell| *cell.value()).collect();
-    check_accumulator(&key(RULE).params, &limbs)
+    Ok(check(&key(RULE).params, &limbs)?)
 }
 
 fn accumulator_refused(what: &str, witness: &EpochWitness) {
@@ -299,26 +301,26 @@ fn epoch_end_to_end() {
         });
         let instances = EpochInstances::from_words(&changed).expect("still parses");
         let tampered = EpochProof { instances, proof: honest.proof.clone() };
-        assert!(matches!(vk.verify(params, &tampered), Err(AggregateError::Refused(_))), "{slot:?}");
+        assert!(matches!(vk.verify(params, &tampered), Err(EpochProofError::Refused(_))), "{slot:?}");
     }
     let mut longer = honest.clone();
     let copy = longer.instances.digests.clone();
     longer.instances.digests.extend(copy);
-    assert!(matches!(vk.verify(params, &longer), Err(AggregateError::Instances { expected: 20, got: 22 })));
+    assert!(matches!(vk.verify(params, &longer), Err(EpochProofError::Instances { expected: 20, got: 22 })));
 
     for word in 0..honest.proof.len() / 32 {
         let mut tampered = honest.clone();
         tampered.proof[word * 32 + 17] ^= 4;
-        assert!(matches!(vk.verify(params, &tampered), Err(AggregateError::Refused(_))), "word {word} of the proof");
+        assert!(matches!(vk.verify(params, &tampered), Err(EpochProofError::Refused(_))), "word {word} of the proof");
     }
     for len in [0, 31, honest.proof.len() - 32, honest.proof.len() - 1] {
         let tampered = EpochProof { proof: honest.proof[..len].to_vec(), ..honest.clone() };
-        assert!(matches!(vk.verify(params, &tampered), Err(AggregateError::Refused(_))), "cut to {len} bytes");
+        assert!(matches!(vk.verify(params, &tampered), Err(EpochProofError::Refused(_))), "cut to {len} bytes");
     }
 
     let mut tampered = honest.clone();
     tampered.proof.push(0);
-    assert!(matches!(vk.verify(params, &tampered), Err(AggregateError::Refused(_))), "one byte too many");
+    assert!(matches!(vk.verify(params, &tampered), Err(EpochProofError::Trailing { got: 1 })), "one byte too many");
 
     // A wrong inner proof makes a circuit that can be proved: only the accumulator tells.
     let mut witness = input.witness();
@@ -328,7 +330,8 @@ fn epoch_end_to_end() {
     let output = witness.proofs[0][0].proof[32..64].to_vec();
     witness.proofs[1][0].proof[..32].copy_from_slice(&output);
     let forged = pk.prove(params, &witness, OsRng).expect("proves");
-    assert!(matches!(vk.verify(params, &forged), Err(AggregateError::Accumulator(_))));
+    let refused = vk.verify(params, &forged);
+    assert!(matches!(refused, Err(EpochProofError::Accumulator(AccumulatorError::Pairing))), "{refused:?}");
 
     let mut bytes = Vec::new();
     vk.write(&mut bytes).expect("writes");

@@ -3,29 +3,26 @@
 use std::collections::BTreeMap;
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
-use std::sync::Arc;
-#[cfg(feature = "native")]
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
-#[cfg(feature = "native")]
-use aggregator::EpochVerifyingKey;
 use chain::{Anchored, AnchoredProof, StateProof};
 use circuits::convert::from_fr;
 use circuits::keys::StepVerifyingKey;
 use circuits::notes::step_shape;
+use epochcheck::EpochVerifyingKey;
 use ledger::{Digest, RunDescription};
 use srs::SrsVerifier;
 use store::layout::RunFile;
 use store::{Archive, FileSystem, FilesReport, RunDir, VerifiedLog};
 
-use super::contents::{self, Contents, Program, steps_of};
+use super::contents::{self, Contents, EpochKind, Program, steps_of};
 use super::error::CapsuleError;
 use super::sources::SOURCES;
 use crate::chain::{Scope, check_head, check_parent, check_registration};
+use crate::circuit::EpochCircuit;
+use crate::epochs;
 use crate::error::{AuditError, Reason};
-#[cfg(not(feature = "native"))]
-use crate::keys::Keys;
-use crate::keys::{StepKey, check_policy, check_step_key};
+use crate::keys::{Keys, StepKey, check_policy, check_step_key};
 use crate::report::Checks;
 
 /// Longest code of a contract that the chain accepts (EIP-170).
@@ -39,9 +36,8 @@ pub(super) const MAX_KEY_BYTES: u64 = 64 << 20;
 pub struct Capsule {
     pub(super) archive: Archive,
     pub(super) contents: Contents,
-    /// Read once: a key of 2^21 rows takes a second and a gigabyte.
-    #[cfg(feature = "native")]
-    pub(super) epoch_keys: Mutex<BTreeMap<usize, Arc<EpochVerifyingKey>>>,
+    /// Read once.
+    epoch_keys: Mutex<BTreeMap<usize, Arc<EpochVerifyingKey>>>,
 }
 
 /// What a capsule shows of the chain.
@@ -82,12 +78,7 @@ impl Capsule {
         if let Some(path) = missing.pop_first() {
             return Err(CapsuleError::Missing { path }.into());
         }
-        Ok(Self {
-            archive,
-            contents,
-            #[cfg(feature = "native")]
-            epoch_keys: Mutex::default(),
-        })
+        Ok(Self { archive, contents, epoch_keys: Mutex::default() })
     }
 
     /// `capsule.json`.
@@ -174,6 +165,26 @@ impl Capsule {
         Ok(())
     }
 
+    /// Compares each verifier's code with the digest of its key and with τH: what can be seen of a key without the verifier that
+    /// it gives.
+    #[cfg(not(feature = "native"))]
+    pub(super) fn check_verifier_numbers(&self, run: &RunDescription) -> Result<usize, AuditError> {
+        let step = self.step(run)?;
+        let wrap_k = crate::circuit::wrap_k(&self.run()?)?;
+        for kind in &self.contents.epochs {
+            let n_steps = steps_of(kind.log_steps);
+            let key = self.epoch(&step, &EpochCircuit::new(run, n_steps as usize, wrap_k)?)?;
+            let check = || -> Result<(), Reason> {
+                let code = self.archive.read(&contents::verifier_code(n_steps), MAX_CODE_BYTES)?;
+                epochs::check_code(&code, &key, &step.srs)
+            };
+            check().map_err(|reason| {
+                AuditError::failed("epoch keys", CapsuleError::Code { n_steps, reason: reason.to_string() })
+            })?;
+        }
+        Ok(self.contents.epochs.len())
+    }
+
     /// The step key. Its digest is the one that the run's policy pins.
     pub(super) fn step_key(&self, run: &RunDescription) -> Result<StepKey, AuditError> {
         check_policy(run)?;
@@ -189,10 +200,32 @@ impl Capsule {
     }
 }
 
-#[cfg(not(feature = "native"))]
 impl Keys for Capsule {
     fn step(&self, run: &RunDescription) -> Result<StepKey, AuditError> {
         self.step_key(run)
+    }
+
+    fn epoch(&self, _: &StepKey, circuit: &EpochCircuit) -> Result<Arc<EpochVerifyingKey>, AuditError> {
+        let n_steps = circuit.n_steps;
+        let mut known = self.epoch_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = known.get(&n_steps) {
+            return Ok(Arc::clone(key));
+        }
+        let read = || -> Result<EpochVerifyingKey, Reason> {
+            let is_it = |epoch: &&EpochKind| steps_of(epoch.log_steps) == n_steps as u64;
+            let kind = self.contents().epochs.iter().find(is_it).ok_or(CapsuleError::NoKey)?;
+            let bytes = self.archive.read(&contents::epoch_key(n_steps as u64), MAX_KEY_BYTES)?;
+            let key = EpochVerifyingKey::read(&mut &bytes[..])?;
+            epochs::check_shape(&key, circuit)?;
+            CapsuleError::same("digest", &kind.key, &from_fr(&key.digest()))?;
+            Ok(key)
+        };
+        let key = read().map_err(|reason| {
+            AuditError::failed("epoch key", CapsuleError::EpochKey { n_steps, reason: reason.to_string() })
+        })?;
+        let key = Arc::new(key);
+        known.insert(n_steps, Arc::clone(&key));
+        Ok(key)
     }
 }
 

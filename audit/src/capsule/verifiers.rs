@@ -1,15 +1,13 @@
-//! A capsule's epoch keys, and the verifiers that they give.
+//! The verifiers that a capsule's epoch keys give.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
 
-use aggregator::{EpochShape, EpochVerifyingKey};
-use circuits::convert::from_fr;
+use epochcheck::EpochVerifyingKey;
 use ledger::RunDescription;
 
-use super::contents::{self, EpochKind, steps_of};
+use super::contents::{self, steps_of};
 use super::error::CapsuleError;
-use super::read::{Capsule, MAX_CODE_BYTES, MAX_KEY_BYTES, MAX_SOURCE_BYTES};
+use super::read::{Capsule, MAX_CODE_BYTES, MAX_SOURCE_BYTES};
 use crate::circuit::{EpochCircuit, wrap_k};
 use crate::error::{AuditError, Reason};
 use crate::keys::{Keys, StepKey};
@@ -86,36 +84,4 @@ fn numbers(source: &str) -> Vec<Vec<u8>> {
             Some(bytes[start..].to_vec())
         })
         .collect()
-}
-
-impl Keys for Capsule {
-    fn step(&self, run: &RunDescription) -> Result<StepKey, AuditError> {
-        self.step_key(run)
-    }
-
-    fn epoch(&self, _: &StepKey, circuit: &EpochCircuit) -> Result<Arc<EpochVerifyingKey>, AuditError> {
-        let n_steps = circuit.n_steps;
-        let mut known = self.epoch_keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = known.get(&n_steps) {
-            return Ok(Arc::clone(key));
-        }
-        let read = || -> Result<EpochVerifyingKey, Reason> {
-            let is_it = |epoch: &&EpochKind| steps_of(epoch.log_steps) == n_steps as u64;
-            let kind = self.contents().epochs.iter().find(is_it).ok_or(CapsuleError::NoKey)?;
-            let bytes = self.archive.read(&contents::epoch_key(n_steps as u64), MAX_KEY_BYTES)?;
-            let key = EpochVerifyingKey::read(&mut &bytes[..]).map_err(Reason::other)?;
-            let (expected, got) = (EpochShape { k: circuit.k(), ..circuit.shape() }, key.shape());
-            if expected != *got {
-                return Err(format!("expected the shape {expected:?}, got {got:?}").into());
-            }
-            CapsuleError::same("digest", &kind.key, &from_fr(&key.digest()))?;
-            Ok(key)
-        };
-        let key = read().map_err(|reason| {
-            AuditError::failed("epoch key", CapsuleError::EpochKey { n_steps, reason: reason.to_string() })
-        })?;
-        let key = Arc::new(key);
-        known.insert(n_steps, Arc::clone(&key));
-        Ok(key)
-    }
 }

@@ -3,6 +3,7 @@
 use ledger::{Digest, StepIndex};
 
 use super::read::Capsule;
+use crate::epochs;
 use crate::error::{AuditError, Reason};
 use crate::report::Checks;
 use crate::run::{Facts, RunAudit, Steps};
@@ -22,13 +23,7 @@ impl Capsule {
             checks.note("capsule", self.check_run(log, files), |()| self.describe(None))
         })?;
         audit.check_steps(&log, &step, checks)?;
-        #[cfg(feature = "native")]
-        crate::epochs::check(self, &dir, &log, &step, checks)?;
-        #[cfg(not(feature = "native"))]
-        checks.not_covered(
-            "epoch proofs",
-            "the contract verified them before it took the root; `cairn verify` repeats it",
-        );
+        epochs::check(self, &dir, &log, &step, checks)?;
         let evidence = checks.pass_on(self.evidence())?;
         evidence.note(run, &log, block_hash, checks)?;
         #[cfg(feature = "native")]
@@ -41,6 +36,8 @@ impl Capsule {
         {
             checks.pass_on(self.check_sources())?;
             checks.passed("contract sources", "those that this program was built with");
+            let n = checks.pass_on(self.check_verifier_numbers(run))?;
+            checks.passed("epoch keys", format!("{n} verifiers, each with its key's digest and τH"));
             checks.not_covered("verifier code", "`cairn verify --capsule` makes it from the key and compares");
         }
         Ok(())

@@ -157,7 +157,9 @@ impl Job<'_> {
                     .home
                     .phased(&what, |watch| key.prove_to_wrap(srs.params(), &ready.input.witness(), OsRng, watch))?;
                 report.aggregate_ms.push(start.elapsed().as_millis() as u64);
-                key.verifying_key().verify_to_wrap(srs.params(), &inner).map_err(|e| failed("own epoch proof", e))?;
+                key.verifying_key()
+                    .verify_to_wrap(srs.params(), &inner.instances, &inner.proof)
+                    .map_err(|e| failed("own epoch proof", e))?;
                 proved.push((ready, inner));
             }
             key.verifying_key()

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use audit::evidence::StepEvidence;
-use audit::{Capsule, Keys, StepKey};
+use audit::{Capsule, EpochCircuit, Keys, StepKey};
 use circuits::keys::StepVerifyingKey;
 use circuits::notes::step_shape;
 use ledger::{StepIndex, TreeSize};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use srs::{SrsSize, SrsVerifier};
 use store::{ProofFiles, RunDir};
 
-use crate::capsule::{Forgery, Made};
+use crate::capsule::{Forgery, Made, another_epoch_key};
 use crate::openings::{nudge, open};
 use crate::support::Scratch;
 
@@ -113,7 +113,8 @@ fn steps(site: &mut Site, made: &Made, capsule: &Path) {
     let log = dir.verify_log(ProofFiles::Check).expect("a log");
     let key = capsule.step(dir.run().description()).expect("the key");
     let of = |step, size, earlier: &[TreeSize]| {
-        StepEvidence::of(&dir, &log, (StepIndex(step), TreeSize(size)), earlier, &key).expect("evidence")
+        let epoch_key = |circuit: &EpochCircuit| capsule.epoch(&key, circuit);
+        StepEvidence::of(&dir, &log, (StepIndex(step), TreeSize(size)), earlier, &key, epoch_key).expect("evidence")
     };
     let (honest, rpc) = (of(5, 8, &[TreeSize(4)]), made.demo.anvil.url.as_str());
     let all = [
@@ -127,11 +128,13 @@ fn steps(site: &mut Site, made: &Made, capsule: &Path) {
         "link to the step before",
         "link to the step behind",
         "epoch",
+        "epoch key",
+        "epoch proof",
     ];
-    site.step("step", &honest, rpc, json!({ "state": "holds", "passed": all, "uncovered": ["epoch proof"] }));
+    site.step("step", &honest, rpc, json!({ "state": "holds", "passed": all, "uncovered": [] }));
     let first = of(0, 8, &[]);
     site.step("first step", &first, rpc, json!({ "state": "holds", "passed": ["link to the step before"] }));
-    let without = json!(["registration on chain", "root on chain", "epoch proof"]);
+    let without = json!(["registration on chain", "root on chain", "epoch key"]);
     site.step("no node", &honest, "", json!({ "state": "holds", "uncovered": without }));
     site.step("nobody's node", &honest, NOBODY, json!({ "state": "unknown" }));
 
@@ -159,6 +162,24 @@ fn steps(site: &mut Site, made: &Made, capsule: &Path) {
     bad("a root that is not extended", earlier, "consistency with earlier roots", "");
     let key = changed(&honest, |e| flip(&mut e.step_key, 200));
     bad("another key", key, "step key", "");
+
+    let proof = changed(&honest, |e| flip(e.epoch_proof.as_mut().expect("a proof"), 3001));
+    bad("tampered epoch proof", proof, "epoch proof", "epoch 1: epoch proof refused");
+    let other = changed(&honest, |e| e.epoch_proof = of(1, 4, &[]).epoch_proof);
+    bad("another epoch's proof", other, "epoch proof", "epoch 1: epoch proof refused");
+    let other = changed(&honest, |e| e.epoch_key = Some(another_key(e)));
+    let reason = "the registered verifier is of another key: its code does not have 0x";
+    bad("an epoch key of another circuit", other.clone(), "epoch key", reason);
+    let expected = json!({ "state": "fails", "failed": "epoch proof", "reason": "epoch 1: epoch proof refused" });
+    site.step("an epoch key of another circuit, no node", &other, "", expected);
+}
+
+/// A key with the columns of the evidence's, and two of its commitments exchanged: that of another circuit.
+fn another_key(evidence: &StepEvidence) -> String {
+    let mut key = hex::decode(evidence.epoch_key.as_deref().expect("a key")).expect("hex");
+    let at = key.len() - 64;
+    key[at..].rotate_left(32);
+    hex::encode(key)
 }
 
 /// Weights of a small run that no chain knows.
@@ -172,7 +193,8 @@ fn weights(site: &mut Site) {
     let srs = srs::dev::generate(SrsSize::new(shape.k).expect("a size"), &srs::silent).expect("the string");
     let key = StepVerifyingKey::generate(srs.params(), &shape).expect("a key");
     let key = StepKey { key, srs: SrsVerifier::from(&srs), whole: None };
-    let evidence = StepEvidence::of(&dir, &log, (StepIndex(2), log.log.size()), &[], &key).expect("evidence");
+    let none = |_: &EpochCircuit| panic!("no step of this run is in an epoch");
+    let evidence = StepEvidence::of(&dir, &log, (StepIndex(2), log.log.size()), &[], &key, none).expect("evidence");
     site.put("weights.json", &evidence.to_json().expect("JSON"));
     site.put("right.safetensors", &std::fs::read(&weights).expect("weights"));
     site.put("opening.json", &std::fs::read(&opening).expect("an opening"));
@@ -207,12 +229,24 @@ async fn a_browser_makes_the_checks_and_says_what_is_wrong() {
     forgery.file("run/proofs/step_000003.proof")[3000] ^= 1;
     forgery.pack(&site.files.path().join("forged.capsule"));
     let case = |file: &str| json!({ "island": "capsule", "offline": true, "inputs": { "capsule": { "file": file } } });
-    let passed = ["log, records, proof files, tree, epochs", "step proofs", "state proof", "anchored head"];
-    let uncovered = ["epoch proofs", "verifier code"];
+    let log = "log, records, proof files, tree, epochs";
+    let passed = [log, "step proofs", "epoch proofs", "state proof", "anchored head", "epoch keys"];
+    let uncovered = ["verifier code"];
     site.case("capsule", case("demo.capsule"), json!({ "state": "holds", "passed": passed, "uncovered": uncovered }));
     let reason = "step_000003.proof";
     let forged = json!({ "state": "fails", "failed": passed[0], "reason": reason });
     site.case("forged capsule", case("forged.capsule"), forged);
+    let mut forgery = Forgery::of(&file);
+    another_epoch_key(&mut forgery);
+    forgery.pack(&site.files.path().join("other_key.capsule"));
+    let forged = json!({ "state": "fails", "failed": "epoch proofs", "reason": "epoch 0: epoch proof refused" });
+    site.case("capsule with another epoch key", case("other_key.capsule"), forged);
     let n_cases = site.cases.len();
-    assert_eq!(site.visit().len(), n_cases);
+    let said = site.visit();
+    assert_eq!(said.len(), n_cases);
+    for (case, check) in [("step", "epoch proof"), ("capsule", "epoch proofs")] {
+        let lines = said.iter().find(|said| said["case"] == case).expect("a case")["lines"].as_array().expect("lines");
+        let line = lines.iter().find(|line| line["check"] == check).expect("a line");
+        println!("{case}: {check} in Chromium: {} ms", line["ms"]);
+    }
 }

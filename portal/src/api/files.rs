@@ -71,7 +71,9 @@ async fn is_anchored(index: &Index, run: &RunEntry, (size, root): (TreeSize, led
 /// Evidence of a step: what a browser needs to check it itself (`docs/spec/evidence.md`).
 #[utoipa::path(get, path = "/api/v1/runs/{run}/steps/{step}/evidence",
     params(("run" = String, Path), ("step" = u64, Path), ("contract" = Option<String>, Query)),
-    responses((status = 200, content_type = "application/json", body = Object), (status = 400, description = "malformed"),
+    responses((status = 200, content_type = "application/json", body = Object,
+            description = "version 2: with `epoch_proof` and `epoch_key` if the step is in an epoch, else `null`"),
+        (status = 400, description = "malformed"),
         (status = 404, description = "no such run or step, or no bundle with it is here"),
         (status = 409, description = "several contracts have it")))]
 pub(crate) async fn evidence(

@@ -8,7 +8,9 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use audit::{AuditError, Facts, StepKey, evidence::EarlierRoot, evidence::StepEvidence};
+use audit::{
+    AuditError, EpochCircuit, EpochVerifyingKey, Facts, StepKey, evidence::EarlierRoot, evidence::StepEvidence,
+};
 use ledger::{
     ArtifactPath, Digest, Manifest, MerkleTree, RunDescription, SealedRecord, StepIndex, TreeError, TreeSize,
     manifest::MANIFEST_NAME,
@@ -98,9 +100,16 @@ pub struct OpenBundle {
     /// Bytes of `run_manifest.json`.
     manifest_len: u64,
     log: VerifiedLog,
-    key: Mutex<Option<Arc<StepKey>>>,
+    kept: Mutex<KeptKeys>,
     torrent: Mutex<Option<Arc<TorrentFile>>>,
     keys: SharedKeys,
+}
+
+/// Keys that were asked for, without the reference string they were made with.
+#[derive(Default)]
+struct KeptKeys {
+    step: Option<Arc<StepKey>>,
+    epochs: BTreeMap<EpochCircuit, Arc<EpochVerifyingKey>>,
 }
 
 /// A file of a bundle.
@@ -190,14 +199,14 @@ impl Shelf {
         log: VerifiedLog,
         key: Option<StepKey>,
     ) -> Arc<OpenBundle> {
-        let key = Mutex::new(key.map(Arc::new));
+        let kept = Mutex::new(KeptKeys { step: key.map(Arc::new), epochs: BTreeMap::new() });
         Arc::new(OpenBundle {
             here,
             dir,
             manifest,
             manifest_len,
             log,
-            key,
+            kept,
             torrent: Mutex::default(),
             keys: self.keys.clone(),
         })
@@ -325,7 +334,9 @@ impl OpenBundle {
         earlier: &[TreeSize],
     ) -> Result<StepEvidence, ShelfError> {
         let key = self.step_key()?;
-        let mut evidence = StepEvidence::of(&self.dir, &self.log, (step, self.log.log.size()), &[], &key)?;
+        let of = (step, self.log.log.size());
+        let epoch_key = |circuit: &EpochCircuit| self.epoch_key(circuit);
+        let mut evidence = StepEvidence::of(&self.dir, &self.log, of, &[], &key, epoch_key)?;
         let size = tree.size();
         (evidence.root, evidence.inclusion) = (tree.root(), tree.prove_inclusion(step, size)?);
         for old in earlier {
@@ -336,12 +347,24 @@ impl OpenBundle {
     }
 
     fn step_key(&self) -> Result<Arc<StepKey>, ShelfError> {
-        let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = &*key {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = &kept.step {
             return Ok(key.clone());
         }
         let made = Arc::new(StepKey { whole: None, ..self.keys.step(self.run())? });
-        *key = Some(made.clone());
+        kept.step = Some(made.clone());
+        Ok(made)
+    }
+
+    /// The key of the bundle's epochs of a circuit: one that the check of the bundle left in the cache, read with the step key and
+    /// its reference string.
+    fn epoch_key(&self, circuit: &EpochCircuit) -> Result<Arc<EpochVerifyingKey>, AuditError> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = kept.epochs.get(circuit) {
+            return Ok(key.clone());
+        }
+        let made = self.keys.epoch(&self.keys.step(self.run())?, circuit)?;
+        kept.epochs.insert(circuit.clone(), made.clone());
         Ok(made)
     }
 }

@@ -42,7 +42,8 @@ pub(super) fn step(run: &RunEntry, step: u64, island: Option<&Island>) -> AnyVie
             <h2 id="verify">"Verify this step in your browser"</h2>
             <p>
                 "One button repeats every check of the command line, by the same code: record, leaf, path, the root that your own "
-                "node gives, the step's proof, and the links to both neighbours. This portal only hands over the bytes."
+                "node gives, the step's proof, the links to both neighbours, and the epoch's proof, whose key is compared with the "
+                "registered verifier's code. This portal only hands over the bytes."
             </p>
             <form>
                 {node("step-rpc", run, "Verify this step")}
@@ -167,7 +168,7 @@ fn node(id: &'static str, run: &RunEntry, words: &'static str) -> AnyView {
         </div>
         <p id=help class="help">
             {format!("JSON-RPC address of a node of chain {} that answers web pages (CORS). It is asked for this run's registration \
-                      and head, directly from your browser. Without one these two are not covered.", run.chain)}
+                      and head and for the verifier of its epochs, directly from your browser. Without one these are not covered.", run.chain)}
         </p>
     }
     .into_any()

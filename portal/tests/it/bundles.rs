@@ -9,7 +9,7 @@ use std::{
 
 use audit::{
     Checks, State,
-    evidence::{OnChain, StepEvidence},
+    evidence::{OnChain, StepEvidence, VerifierOnChain},
 };
 use axum::{
     Router,
@@ -17,12 +17,13 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chain::{AnchorEvent, RunOnChain};
-use ledger::{Digest, FieldElement, StepIndex};
+use ledger::{Address, Digest, FieldElement, StepIndex};
 use portal::{
     bundles::{Intake, Limits, Options, Shelf},
     index::{Arrival, ArrivalState, Batch, Index, Status},
     server::{self, AppState, router},
 };
+use serde_json::Value;
 use store::layout::RunFile;
 use tokio::sync::oneshot;
 
@@ -103,7 +104,7 @@ async fn a_bundle_of_what_is_anchored_is_verified_and_served() {
         }
         let bundles = get(&app, &path("/bundles")).await.json();
         assert_eq!(bundles["arrived"][0]["state"], "passed");
-        assert_eq!(bundles["checked"][0]["failure"], serde_json::Value::Null);
+        assert_eq!(bundles["checked"][0]["failure"], Value::Null);
         assert!(
             !bundles.to_string().contains(folder.scratch.path().to_str().unwrap()),
             "the folder is nobody's business"
@@ -156,14 +157,24 @@ async fn the_evidence_holds(app: &Router) {
             policy_digest: registration.policy_digest,
             parent: None,
         },
+        verifier: VerifierOnChain::Placed {
+            registry: Address([1; 20]),
+            address: Address([2; 20]),
+            code: verifier_code(),
+        },
     };
     let mut checks = Checks::default();
     evidence.check((run.run, StepIndex(5)), Some(&on_chain), &mut checks).unwrap();
-    let open: Vec<_> =
-        checks.made().iter().filter(|line| line.state != State::Passed).map(|line| &line.check).collect();
-    assert_eq!(open, ["epoch proof"], "{checks:?}");
+    assert!(checks.made().iter().all(|line| line.state == State::Passed), "{checks:?}");
+    assert_eq!(checks.made().last().map(|line| line.check.as_str()), Some("epoch proof"));
     let beyond = get(app, &format!("/api/v1/runs/{}/steps/8/evidence", run.run)).await;
     assert_eq!(beyond.refusal(), (404, "no_step".into()));
+}
+
+/// Of the verifier that the demo registered.
+fn verifier_code() -> Vec<u8> {
+    let demo: Value = serde_json::from_str(include_str!("../../../testdata/anchor/demo.json")).unwrap();
+    hex::decode(&demo["verifier_code"].as_str().unwrap()[2..]).unwrap()
 }
 
 /// What the records say, and that a proof leads to its step.
