@@ -64,7 +64,7 @@ fn small(n_columns: usize) -> (BaseCircuitBuilder<Fr>, BaseCircuitParams) {
     let range = builder.range_chip();
     let ctx = builder.main(0);
     let cells: Vec<AssignedValue<Fr>> = (0..22).map(|i| ctx.load_witness(Fr::from(i))).collect();
-    for i in 0..200 * n_columns {
+    for i in 0..250 * n_columns - 190 {
         range.gate().mul(ctx, cells[i % 22], cells[i % 7]);
     }
     for cell in &cells {
