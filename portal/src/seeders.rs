@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn hostile_answers_are_refused_for_their_reason() {
         let ask = [b'a'; 20];
-        let long = [&b"d5:files"[..], &vec![b'l'; 100], &vec![b'e'; 101]].concat();
+        let long = [&b"d5:files"[..], &[b'l'; 100], &[b'e'; 101]].concat();
         let cases: [(&[u8], &str); 7] = [
             (b"", "ends"),
             (b"<html>", ""),

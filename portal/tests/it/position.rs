@@ -128,7 +128,7 @@ async fn a_database_of_a_newer_program_is_refused() {
         sqlx::query("INSERT INTO index_schema (version) VALUES (99)").execute(&pool).await.unwrap();
         pool.close().await;
         let error = Index::open(address).await.unwrap_err();
-        assert!(matches!(error, IndexError::NewerSchema { known: 3, got: 99 }), "{error}");
+        assert!(matches!(error, IndexError::NewerSchema { known: 4, got: 99 }), "{error}");
     })
     .await;
 }

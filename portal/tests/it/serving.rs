@@ -345,7 +345,7 @@ async fn the_description_is_what_the_handlers_answer() {
             let asked = path.replace("{run}", &run).replace("{step}", "3").replace("{file}", file);
             // Uploads have tests of their own.
             let Some(described) = methods.get("get").map(|get| &get["responses"]) else { continue };
-            let has_own = ["/events", "/evidence"].iter().any(|end| asked.ends_with(end));
+            let has_own = ["/events", "/evidence", "/bundle.torrent"].iter().any(|end| asked.ends_with(end));
             if has_own || asked.contains("/files/") || asked.starts_with("/dumps") {
                 // A stream without end, whose words are tested above; and what needs a bundle or a folder of dumps: these have
                 // tests of their own.
