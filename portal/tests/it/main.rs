@@ -21,6 +21,7 @@ mod rollback;
 mod search;
 mod seeders;
 mod serving;
+mod snapshots;
 mod status;
 mod torrents;
 mod uploads;
