@@ -286,13 +286,13 @@ mod tests {
         let ask = [b'a'; 20];
         let long = [&b"d5:files"[..], &[b'l'; 100], &[b'e'; 101]].concat();
         let cases: [(&[u8], &str); 7] = [
-            (b"", "ends"),
-            (b"<html>", ""),
+            (b"", "byte 0: the value does not end"),
+            (b"<html>", "byte 0: "),
             (b"i7e", "expected a dictionary"),
             (b"d14:failure reason7:go awaye", "go away"),
             (b"d5:filesi1ee", "there are no files"),
             (b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei-1e10:incompletei0eeee", "complete: -1"),
-            (&long, ""),
+            (&long, "byte "),
         ];
         for (bytes, expected) in cases {
             let error = read(bytes, &[ask], 0).unwrap_err().to_string();
