@@ -10,9 +10,19 @@ use serde_json::Value;
 
 use crate::tools::Tools;
 
-fn cargo(tools: &Tools) -> Command {
+/// Cargo, as if it was called from a shell: `cargo run` tells this program about its package, and build scripts that look
+/// at such variables (ring's) would run again, with all that depends on them.
+pub fn cargo(repo: &Path) -> Command {
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
-    command.current_dir(tools.repo()).stderr(Stdio::inherit());
+    command.current_dir(repo);
+    for (name, _) in std::env::vars_os() {
+        let is_ours = name.to_str().is_some_and(|name| {
+            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|start| name.starts_with(start))
+        });
+        if is_ours {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
@@ -24,7 +34,7 @@ pub fn build(tools: &Tools, target: &[&str], name: &str) -> anyhow::Result<PathB
     // The whole workspace chooses the features, so that all programs and tests share what they depend on.
     let mut args = vec!["build", "--workspace", "--message-format", "json-render-diagnostics"];
     args.extend(target);
-    let output = cargo(tools).args(&args).output().context("cargo build")?;
+    let output = cargo(tools.repo()).args(&args).stderr(Stdio::inherit()).output().context("cargo build")?;
     ensure!(output.status.success(), "cargo {} failed", args.join(" "));
     String::from_utf8_lossy(&output.stdout)
         .lines()

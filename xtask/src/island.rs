@@ -15,7 +15,7 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::tools::Tools;
+use crate::{cargo::cargo, tools::Tools};
 
 /// The target.
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -46,13 +46,11 @@ pub fn run() -> anyhow::Result<PathBuf> {
 fn build(repo: &Path) -> anyhow::Result<PathBuf> {
     let added = Command::new("rustup").args(["target", "add", TARGET]).current_dir(repo).status().context("rustup")?;
     ensure!(added.success(), "rustup target add {TARGET} failed");
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let args = ["build", "--lib", "-p", "island", "--target", TARGET, "--message-format", "json-render-diagnostics"];
-    let output = Command::new(cargo)
+    let output = cargo(repo)
         .args(args)
         // Clippy as the compiler leaves out what makes modules small.
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
-        .current_dir(repo)
         .stderr(std::process::Stdio::inherit())
         .output()
         .context("cargo build")?;

@@ -2,14 +2,15 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::Path,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use crate::{broker, browser, clients, contracts, demo, generate, island, postgres, python, tidy, tools::Tools};
+use crate::{
+    broker, browser, cargo::cargo, clients, contracts, demo, generate, island, postgres, python, tidy, tools::Tools,
+};
 
 /// All tests: Rust, wasm build, contracts, the Python package, and the demo as the end-to-end run.
 #[derive(Args)]
@@ -75,12 +76,6 @@ fn runner(what: &str, command: &mut Command, total: &mut Count) -> anyhow::Resul
         bail!("{what} failed: {status}");
     }
     Ok(())
-}
-
-fn cargo(repo: &Path) -> Command {
-    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
-    command.current_dir(repo);
-    command
 }
 
 fn all(test: &Test, total: &mut Count) -> anyhow::Result<()> {
