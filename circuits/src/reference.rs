@@ -9,7 +9,7 @@
 use ledger::{Hyper, Rule, Schedule};
 
 /// 2³², the denominator of all Q32 quantities.
-pub const S: u64 = 1 << 32;
+pub const S: u64 = Hyper::ONE;
 /// Half of the signed range of w, g and m: raw values satisfy −2³¹ ≤ raw < 2³¹.
 pub const SIGNED_LIMIT: i64 = 1 << 31;
 /// Exclusive upper bound of v.

@@ -50,6 +50,11 @@ pub struct Hyper {
     pub weight_decay: u64,
 }
 
+impl Hyper {
+    /// Raw value of 1: 32 fractional bits.
+    pub const ONE: u64 = 1 << 32;
+}
+
 /// Bias-correction values of one step, as raw fixed-point values.
 ///
 /// **JSON**: decimal strings.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `badge` | the status of a run as a picture |
 //! | `dumps` | everything, once a day, as files |
+//! | `evidence` | what evidence of a step looks like |
 //! | `export` | whole lists as CSV or JSON lines |
 //! | `feed` | what happened, as Atom |
 //! | `files` | what is served from bundles |
@@ -17,6 +18,7 @@
 
 pub(crate) mod badge;
 pub(crate) mod dumps;
+pub(crate) mod evidence;
 pub(crate) mod export;
 pub(crate) mod feed;
 pub(crate) mod files;
@@ -28,4 +30,10 @@ pub(crate) mod query;
 pub(crate) mod torrents;
 pub(crate) mod upload;
 
+use crate::index::RunEntry;
 pub use openapi::description;
+
+/// The address of a run's page. The contract is part of it: other contracts may claim the same run.
+pub(crate) fn run_address(run: &RunEntry) -> String {
+    format!("/runs/{}?contract={}", run.run, run.contract)
+}

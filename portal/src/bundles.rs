@@ -35,7 +35,7 @@ pub use fetching::{FetchCounts, FetchOptions, Fetches, Transfer, TransferError, 
 pub use queue::Intake;
 pub use remote::{Location, LocationError, ObjectsError, Remote, RemoteError, Traffic, TrafficCounts};
 pub use shelf::Shelf;
-pub use survey::{Limits, SurveyError};
+pub use survey::{Limits, SurveyError, TooMuch};
 pub use upload::{UploadError, Uploaded, Uploads};
 
 /// Where keys come from. They are made on another thread than the portal's.

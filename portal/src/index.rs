@@ -17,6 +17,7 @@ mod policy;
 mod read;
 mod record;
 mod row;
+mod settle;
 mod told;
 mod verification;
 mod write;
@@ -32,7 +33,7 @@ use sqlx::{
 pub use arrival::{Arrival, ArrivalState, ReportLine};
 pub use attested::AttestationEntry;
 pub use error::IndexError;
-pub use facets::{DAY, Facets, StepRange};
+pub use facets::{DAY, Facets, StepRange, day_of};
 pub use history::RunEvent;
 pub use list::{Cursor, RunFilter, RunPage, RunSort, Status, VerifierEntry, WordError};
 pub use offer::Offer;
@@ -45,13 +46,15 @@ pub use write::{Applied, Batch, Confirmation};
 
 use error::During;
 use row::{Fields, int};
+use settle::settle_all;
 
 /// The schema, one version after the other.
-const SCHEMAS: [&str; 4] = [
+const SCHEMAS: [&str; 5] = [
     include_str!("index/schema.sql"),
     include_str!("index/schema_2.sql"),
     include_str!("index/schema_3.sql"),
     include_str!("index/schema_4.sql"),
+    include_str!("index/schema_5.sql"),
 ];
 
 /// Connections of one index: a few readers beside the one that writes.
@@ -213,6 +216,9 @@ impl Index {
                 insert.execute(&mut *tx).await.during(operation)?;
             }
         }
+        if (1..known).contains(&got) {
+            settle_all(&mut tx).await?;
+        }
         tx.commit().await.during(operation)
     }
 }
@@ -222,8 +228,12 @@ impl Dialect {
     fn settings(self) -> &'static str {
         match self {
             // Readers go on while one writes, and writers wait for each other. What the last moment before a power cut
-            // added is read from the chain again.
-            Self::Sqlite => "PRAGMA busy_timeout = 30000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL",
+            // added is read from the chain again. Hashes are indexed, so that writing goes all over the file: 32 MiB of it
+            // are kept, and as much is written before it is carried over.
+            Self::Sqlite => {
+                "PRAGMA busy_timeout = 30000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+                 PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 8192"
+            }
             Self::Postgres => "SET application_name = 'cairn portal'",
         }
     }

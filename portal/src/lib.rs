@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `api` | what programs read: JSON, exports, live updates, feeds, badges |
 //! | [`bundles`] | run directories that are here: verified in full, then served |
+//! | `cause` | errors with their causes |
 //! | [`dump`] | everything, once a day, as files |
 //! | [`follow`] | reads `RunAnchor` contracts into the index: back-fill, live, reorganisations, lost nodes |
 //! | [`hooks`] | signed messages to whoever wants to know of changes |
@@ -20,6 +21,7 @@
 
 mod api;
 pub mod bundles;
+mod cause;
 pub mod dump;
 pub mod follow;
 pub mod hooks;

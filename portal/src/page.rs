@@ -24,6 +24,7 @@ use leptos::prelude::*;
 use crate::server::Refusal;
 
 pub(crate) mod check;
+mod climb;
 pub(crate) mod compare;
 pub(crate) mod epoch;
 mod facets;

@@ -410,7 +410,7 @@ impl HyperValues {
     ///
     /// Errors: [`TrainError::HyperValue`] naming the first that is outside the range of `rule`.
     pub fn quantize(&self, rule: Rule, scale: GradientScale) -> Result<Hyper, TrainError> {
-        const ONE: f64 = (1u64 << 32) as f64;
+        const ONE: f64 = Hyper::ONE as f64;
         let raw = |what, value: f64, factor: f64, max: f64, range| {
             let scaled = (value * factor * ONE).round_ties_even();
             if value >= 0.0 && scaled <= max {

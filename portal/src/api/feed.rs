@@ -10,22 +10,20 @@ use axum::{
 
 use super::{
     model::NOT_PROVED,
-    query::{Pairs, RunQuery, only, resolve},
+    query::{MAX_ENTRIES, Pairs, RunQuery, only, resolve},
+    run_address,
 };
 use crate::{
-    index::{RunEntry, RunEvent, RunSort},
+    index::{RunEntry, RunEvent},
     server::{AppState, Refusal},
     time::rfc3339,
 };
-
-/// Entries of a feed.
-const MAX_ENTRIES: u32 = 50;
 
 /// Runs of a filter, the last anchored first.
 #[utoipa::path(get, path = "/feed.atom",
     responses((status = 200, content_type = "application/atom+xml", body = String), (status = 400, description = "malformed")))]
 pub(crate) async fn runs(State(state): State<AppState>, Query(pairs): Query<Pairs>) -> Result<Response, Refusal> {
-    let query = RunQuery { sort: RunSort::Anchored, limit: Some(MAX_ENTRIES), ..RunQuery::parse(&pairs)? };
+    let query = RunQuery::last_anchored(&pairs)?;
     let found = query.run(state.index()).await?;
     let mut entries = String::new();
     let mut updated = 0;
@@ -34,7 +32,7 @@ pub(crate) async fn runs(State(state): State<AppState>, Query(pairs): Query<Pair
         updated = updated.max(at);
         let id = format!("{}:steps:{}", urn(run), run.size);
         let title = format!("Run {}: {}, {} steps", run.run, run.status.words(), run.size);
-        entry(&mut entries, &id, &title, at, &link(run));
+        entry(&mut entries, &id, &title, at, &run_address(run));
     }
     let query = query.to_query(None);
     Ok(atom(&feed(&format!("urn:cairn:runs:{query}"), "Runs on chain", updated, &format!("/?{query}"), &entries)))
@@ -56,19 +54,15 @@ pub(crate) async fn run(
     let mut entries = String::new();
     for event in &events {
         let id = format!("{}:log:{}:{}", urn(&run), event.tx, event.log_index);
-        entry(&mut entries, &id, &title(event), event.time, &link(&run));
+        entry(&mut entries, &id, &title(event), event.time, &run_address(&run));
     }
     let updated = events.first().map_or(run.registered_at, |event| event.time);
-    Ok(atom(&feed(&urn(&run), &format!("Run {}", run.run), updated, &link(&run), &entries)))
+    Ok(atom(&feed(&urn(&run), &format!("Run {}", run.run), updated, &run_address(&run), &entries)))
 }
 
 /// A name of a run that holds wherever the feed is served.
 pub(crate) fn urn(run: &RunEntry) -> String {
     format!("urn:cairn:{}:{}:{}", run.chain, run.contract, run.run)
-}
-
-pub(crate) fn link(run: &RunEntry) -> String {
-    format!("/runs/{}?contract={}", run.run, run.contract)
 }
 
 fn title(event: &RunEvent) -> String {

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use store::layout::{RunFile, run_dir_name};
 use tokio::{sync::mpsc, task};
 
+use super::evidence::StepEvidence;
 use super::handlers::MAX_LINES;
 use super::query::{Pairs, number, only, resolve};
 use crate::{
@@ -71,8 +72,8 @@ async fn is_anchored(index: &Index, run: &RunEntry, (size, root): (TreeSize, led
 /// Evidence of a step: what a browser needs to check it itself (`docs/spec/evidence.md`).
 #[utoipa::path(get, path = "/api/v1/runs/{run}/steps/{step}/evidence",
     params(("run" = String, Path), ("step" = u64, Path), ("contract" = Option<String>, Query)),
-    responses((status = 200, content_type = "application/json", body = Object,
-            description = "version 2: with `epoch_proof` and `epoch_key` if the step is in an epoch, else `null`"),
+    responses((status = 200, content_type = "application/json", body = StepEvidence,
+            description = "`epoch_proof` and `epoch_key` are `null` if the step is in no epoch that is here"),
         (status = 400, description = "malformed"),
         (status = 404, description = "no such run or step, or no bundle with it is here"),
         (status = 409, description = "several contracts have it")))]

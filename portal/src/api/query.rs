@@ -14,6 +14,9 @@ const DEFAULT_LIMIT: u32 = 25;
 /// Most lines of one answer; more come by cursor or as an export.
 pub(crate) const MAX_LIMIT: u32 = 200;
 
+/// Entries of a feed.
+pub(crate) const MAX_ENTRIES: u32 = 50;
+
 /// Longest text that is searched for, characters.
 const MAX_SEARCH: usize = 200;
 
@@ -113,6 +116,14 @@ impl RunQuery {
         out.filter.statuses.sort();
         out.filter.statuses.dedup();
         Ok(out)
+    }
+
+    /// The parameters of a feed: whatever they ask for, the runs that were anchored last.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`].
+    pub(crate) fn last_anchored(pairs: &Pairs) -> Result<Self, Refusal> {
+        Ok(Self { sort: RunSort::Anchored, limit: Some(MAX_ENTRIES), ..Self::parse(pairs)? })
     }
 
     /// The same list as a query string, from another place on. What was typed is written anew, so nothing needs escaping.

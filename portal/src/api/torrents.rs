@@ -9,24 +9,22 @@ use axum::{
 };
 
 use super::{
-    feed::{escaped, link, urn},
+    feed::{escaped, urn},
     model::NOT_PROVED,
-    query::{Pairs, RunQuery, only, resolve},
+    query::{MAX_ENTRIES, Pairs, RunQuery, only, resolve},
+    run_address,
 };
 use crate::{
-    index::{BundleEntry, RunEntry, RunSort},
+    index::{BundleEntry, RunEntry},
     server::{AppState, Refusal},
     time::rfc822,
 };
-
-/// Runs of a feed, or bundles of one run.
-const MAX_ENTRIES: u32 = 50;
 
 /// The newest announced bundle of each run of a filter, the last anchored first.
 #[utoipa::path(get, path = "/torrents.rss",
     responses((status = 200, content_type = "application/rss+xml", body = String), (status = 400, description = "malformed")))]
 pub(crate) async fn runs(State(state): State<AppState>, Query(pairs): Query<Pairs>) -> Result<Response, Refusal> {
-    let query = RunQuery { sort: RunSort::Anchored, limit: Some(MAX_ENTRIES), ..RunQuery::parse(&pairs)? };
+    let query = RunQuery::last_anchored(&pairs)?;
     let mut items = String::new();
     for run in &query.run(state.index()).await?.page.runs {
         if let [newest, ..] = state.index().bundles(run.key, 1).await?.as_slice() {
@@ -52,7 +50,7 @@ pub(crate) async fn run(
     for bundle in &state.index().bundles(run.key, MAX_ENTRIES).await? {
         item(&mut items, &run, bundle);
     }
-    Ok(rss(&format!("Bundles of run {}", run.run), &link(&run), &items))
+    Ok(rss(&format!("Bundles of run {}", run.run), &run_address(&run), &items))
 }
 
 /// The link of an announced bundle, v1's infohash first: clients that know only one read that.
@@ -64,7 +62,7 @@ pub(crate) fn magnet(bundle: &BundleEntry) -> String {
 }
 
 fn item(out: &mut String, run: &RunEntry, bundle: &BundleEntry) {
-    let (magnet, page) = (escaped(&magnet(bundle)), escaped(&link(run)));
+    let (magnet, page) = (escaped(&magnet(bundle)), escaped(&run_address(run)));
     let title = format!("Run {}, {} steps: {}", run.run, bundle.announcement.size, run.status.words());
     let guid = format!("{}:bundle:{}", urn(run), hex::encode(bundle.announcement.infohash_v1));
     // Writing to a String does not fail. The size is not on chain; readers of RSS want a number.

@@ -252,6 +252,11 @@ impl Fetching {
         let mut due: Vec<Offer> = missing.into_iter().filter(|offer| self.is_due(offer)).collect();
         // Those that waited longest first, so that nobody's announcements keep out the others'.
         due.sort_by_key(|offer| (self.tried.get(&offer.name).map(|tried| tried.at), offer.key));
+        if due.is_empty() || self.running.len() >= self.options.n_jobs {
+            return Ok(());
+        }
+        let folder = self.folder.clone();
+        let used = task::spawn_blocking(move || bytes(&folder)).await??;
         for offer in due {
             if self.running.len() >= self.options.n_jobs {
                 break;
@@ -260,8 +265,6 @@ impl Fetching {
             if self.on_the_way.iter().any(|other| other.wanted.offer.name.run == offer.name.run) {
                 continue;
             }
-            let folder = self.folder.clone();
-            let used = task::spawn_blocking(move || bytes(&folder)).await??;
             let kept = self.on_the_way.iter().map(|other| other.wanted.max_bytes);
             let room = kept.fold(self.options.space.saturating_sub(used), u64::saturating_sub);
             if room == 0 {

@@ -44,6 +44,7 @@ use self::{
     listing::{Objects, Version},
 };
 use super::survey::Limits;
+use crate::cause::with_causes;
 
 pub use listing::ObjectsError;
 
@@ -153,7 +154,7 @@ impl Remote {
 #[non_exhaustive]
 pub enum RemoteError {
     /// The store refused, failed, or cannot be reached.
-    #[error("store of bundles: {}", chain(.0))]
+    #[error("store of bundles: {}", said(.0))]
     Store(#[from] object_store::Error),
     /// It has too many objects.
     #[error("the store has more than {limit} objects")]
@@ -194,19 +195,9 @@ pub enum RemoteError {
     Task(#[from] JoinError),
 }
 
-/// An error with its causes: those of a store say little by themselves.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = error.source();
-    }
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1_000).collect()
+/// What a store says, on one line, and not too long.
+fn said(error: &object_store::Error) -> String {
+    with_causes(error).chars().map(|c| if c.is_control() { ' ' } else { c }).take(1_000).collect()
 }
 
 /// What was done since the process began.
@@ -514,7 +505,47 @@ async fn put(store: &dyn ObjectStore, path: &ObjectPath, from: PathBuf, size: u6
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use futures_util::StreamExt;
+    use object_store::memory::InMemory;
+
     use super::*;
+
+    /// Bytes that are not the same in two parts.
+    fn file(n_bytes: usize) -> (tempfile::TempDir, PathBuf, Vec<u8>) {
+        let bytes: Vec<u8> = (0..n_bytes).map(|at| (at / PART * 31 + at % 251) as u8).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        fs::write(&path, &bytes).unwrap();
+        (folder, path, bytes)
+    }
+
+    #[tokio::test]
+    async fn a_file_of_several_parts_is_put_and_copied_whole() {
+        for n_bytes in [0, 1, PART, PART + 1, 2 * PART, 6 * PART + 7] {
+            let (folder, from, bytes) = file(n_bytes);
+            let (store, path) = (InMemory::new(), ObjectPath::from("run/state"));
+            let version = put(&store, &path, from, n_bytes as u64).await.unwrap();
+            assert_eq!(version.size, n_bytes as u64);
+            assert!(store.get(&path).await.unwrap().bytes().await.unwrap() == bytes, "{n_bytes}");
+            let copy = folder.path().join("copy");
+            get(&store, &path, &version, copy.clone()).await.unwrap();
+            assert!(fs::read(copy).unwrap() == bytes, "{n_bytes}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_file_that_changed_its_length_meanwhile_nothing_stays() {
+        for (n_bytes, listed) in [(3, 4), (2 * PART, 2 * PART - 1), (PART + 1, 3 * PART), (PART + 1, PART)] {
+            let (_folder, from, _) = file(n_bytes);
+            let store = InMemory::new();
+            let refused = put(&store, &ObjectPath::from("run/state"), from, listed as u64).await.unwrap_err();
+            let RemoteError::Length { expected, got, .. } = refused else { panic!("{refused}") };
+            assert_eq!((expected, got), (listed as u64, n_bytes as u64));
+            assert_eq!(store.list(None).count().await, 0);
+        }
+    }
 
     #[test]
     fn a_place_in_a_store_is_a_bucket_and_a_prefix() {

@@ -31,6 +31,37 @@ impl Default for Limits {
     }
 }
 
+/// More than a bundle may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooMuch {
+    /// Too many files.
+    #[error("more than {limit} files")]
+    Files {
+        /// Most that are taken.
+        limit: u64,
+    },
+    /// Too many bytes.
+    #[error("more than {limit} bytes")]
+    Bytes {
+        /// Most that are taken.
+        limit: u64,
+    },
+}
+
+impl Limits {
+    /// Refuses more files than a bundle may have.
+    pub(super) fn check_files(&self, n: u64) -> Result<(), TooMuch> {
+        let limit = self.max_files;
+        if n > limit { Err(TooMuch::Files { limit }) } else { Ok(()) }
+    }
+
+    /// Refuses more bytes than a bundle may have.
+    pub(super) fn check_bytes(&self, n: u64) -> Result<(), TooMuch> {
+        let limit = self.max_bytes;
+        if n > limit { Err(TooMuch::Bytes { limit }) } else { Ok(()) }
+    }
+}
+
 /// Why nothing of a directory is read. Paths are below the folder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -55,18 +86,9 @@ pub enum SurveyError {
         /// The entry.
         path: PathBuf,
     },
-    /// Too many files.
-    #[error("more than {limit} files")]
-    Files {
-        /// Most that are taken.
-        limit: u64,
-    },
-    /// Too many bytes.
-    #[error("more than {limit} bytes")]
-    Bytes {
-        /// Most that are taken.
-        limit: u64,
-    },
+    /// More than a bundle may have.
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
     /// The manifest is longer than one of so many files can be.
     #[error("the manifest has {got} bytes, one of {n_files} files has at most {limit}")]
     Manifest {
@@ -153,9 +175,7 @@ impl Walk<'_> {
         for entry in fs::read_dir(&path).map_err(failed(at))? {
             let entry = entry.map_err(failed(at))?;
             self.n_files += 1;
-            if self.n_files > self.limits.max_files {
-                return Err(SurveyError::Files { limit: self.limits.max_files });
-            }
+            self.limits.check_files(self.n_files)?;
             let here = at.join(entry.file_name());
             let foreign = || SurveyError::Foreign { path: here.clone() };
             let name = entry.file_name().into_string().map_err(|_| foreign())?;
@@ -183,9 +203,7 @@ impl Walk<'_> {
     fn file(&mut self, file: RunFile, relative: String, metadata: &fs::Metadata) -> Result<(), SurveyError> {
         let len = metadata.len();
         self.bytes = self.bytes.saturating_add(len);
-        if self.bytes > self.limits.max_bytes {
-            return Err(SurveyError::Bytes { limit: self.limits.max_bytes });
-        }
+        self.limits.check_bytes(self.bytes)?;
         if file == RunFile::Manifest {
             self.manifest = len;
         }
@@ -245,8 +263,8 @@ mod tests {
         let limits = Limits::default();
         let (large, many) = (Limits { max_bytes: 101, ..limits }, Limits { max_files: 2, ..limits });
         let (folder, _run) = folder();
-        assert!(matches!(refusal(folder.path(), &large), SurveyError::Bytes { limit: 101 }));
-        assert!(matches!(refusal(folder.path(), &many), SurveyError::Files { limit: 2 }));
+        assert!(matches!(refusal(folder.path(), &large), SurveyError::TooMuch(TooMuch::Bytes { limit: 101 })));
+        assert!(matches!(refusal(folder.path(), &many), SurveyError::TooMuch(TooMuch::Files { limit: 2 })));
     }
 
     #[cfg(unix)]

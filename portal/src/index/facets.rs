@@ -6,10 +6,9 @@ use ledger::ChainId;
 use super::{
     Index,
     error::{During, IndexError},
-    list::{Conditions, RunFilter, Status, Value, status},
+    list::{Conditions, LISTED, RunFilter, Status, status},
     policy::{Optimizer, optimizer},
-    read::RUNS,
-    row::{Fields, int},
+    row::Fields,
 };
 
 /// A range of numbers of anchored steps.
@@ -60,6 +59,13 @@ struct Group {
     status: Status,
     chain: ChainId,
     optimizer: Optimizer,
+    /// In [`StepRange::ALL`].
+    steps: usize,
+    /// In [`SINCE_DAYS`]: the first that it counts for; their number if none.
+    since: usize,
+    /// Whether the filter's numbers of steps let them through, and its times.
+    has_steps: bool,
+    has_time: bool,
     n: u64,
 }
 
@@ -69,78 +75,106 @@ impl Index {
     /// # Errors
     /// If the database fails.
     pub async fn facets(&self, filter: &RunFilter, now: u64) -> Result<Facets, IndexError> {
-        let mut out =
-            Facets { sizes: self.sizes(filter).await?, since: self.since(filter, now).await?, ..Facets::default() };
-        for Group { status, chain, optimizer, n } in self.groups(filter).await? {
+        let times = SINCE_DAYS.map(|days| day_of(now).saturating_sub(days * DAY));
+        let mut out = Facets { since: times.map(|time| (time, 0)).to_vec(), ..Facets::default() };
+        for group in self.groups(filter, &times).await? {
+            let Group { status, chain, optimizer, n, .. } = group;
             let has_status = filter.statuses.is_empty() || filter.statuses.contains(&status);
             let has_chain = filter.chain.is_none_or(|asked| asked == chain);
             let has_optimizer = filter.optimizer.is_none_or(|asked| asked == optimizer);
-            if has_chain && has_optimizer {
+            let has = [has_status, has_chain, has_optimizer, group.has_steps, group.has_time];
+            let but = |facet: usize| has.iter().enumerate().all(|(at, has)| at == facet || *has);
+            if but(0) {
                 add(&mut out.statuses, status, n);
             }
-            if has_status && has_optimizer {
+            if but(1) {
                 add(&mut out.chains, chain, n);
             }
-            if has_status && has_chain {
+            if but(2) {
                 add(&mut out.optimizers, optimizer, n);
             }
-            if has_status && has_chain && has_optimizer {
+            if but(3) {
+                add(&mut out.sizes, StepRange::ALL[group.steps], n);
+            }
+            if but(4) {
+                out.since.iter_mut().skip(group.since).for_each(|(_, sum)| *sum += n);
+            }
+            if has.iter().all(|has| *has) {
                 out.total += n;
             }
         }
         out.statuses.sort();
         out.chains.sort();
         out.optimizers.sort_by_key(|(optimizer, _)| Optimizer::ALL.iter().position(|other| other == optimizer));
+        out.sizes.sort_by_key(|(range, _)| range.min);
         Ok(out)
     }
 
-    async fn groups(&self, filter: &RunFilter) -> Result<Vec<Group>, IndexError> {
-        let all = RunFilter { statuses: Vec::new(), chain: None, optimizer: None, ..filter.clone() };
-        let conditions = Conditions::of(&all)?;
+    /// The runs that all but the filter's facets let through.
+    async fn groups(&self, filter: &RunFilter, times: &[u64]) -> Result<Vec<Group>, IndexError> {
+        let others = RunFilter {
+            statuses: Vec::new(),
+            chain: None,
+            optimizer: None,
+            min_steps: None,
+            max_steps: None,
+            from: None,
+            before: None,
+            ..filter.clone()
+        };
+        let conditions = Conditions::of(&others)?;
+        let steps = first_of(StepRange::ALL.iter().map(|range| match range.max {
+            Some(max) => format!("run.size <= {max}"),
+            None => "1 = 1".to_owned(),
+        }));
+        let since = first_of(times.iter().map(|time| format!("run.registered_time >= {time}")));
+        let has_steps = within("run.size", filter.min_steps, filter.max_steps.map(|max| max.saturating_add(1)));
+        let has_time = within("run.registered_time", filter.from, filter.before);
         let sql = format!(
-            "SELECT status, chain_id, rule, COUNT(*) AS n FROM ({RUNS}) AS listed {} GROUP BY status, chain_id, rule",
-            conditions.place()
+            "SELECT status, chain_id, rule, steps, since, has_steps, has_time, COUNT(*) AS n FROM \
+             (SELECT run.status, source.chain_id, policy.rule, {steps} AS steps, {since} AS since, {has_steps} AS has_steps, \
+              {has_time} AS has_time {LISTED}{}) AS listed \
+             GROUP BY status, chain_id, rule, steps, since, has_steps, has_time",
+            conditions.text()
         );
         let group = |row| {
             let row = Fields(row);
-            let (status, optimizer) = (status(&row)?, optimizer(&row)?);
-            Ok(Group { status, chain: ChainId(row.uint("chain_id")?), optimizer, n: row.uint("n")? })
+            let at = |name, end: usize| Ok(usize::try_from(row.uint(name)?).unwrap_or(end).min(end));
+            Ok(Group {
+                status: status(&row)?,
+                chain: ChainId(row.uint("chain_id")?),
+                optimizer: optimizer(&row)?,
+                steps: at("steps", StepRange::ALL.len() - 1)?,
+                since: at("since", times.len())?,
+                has_steps: row.int("has_steps")? != 0,
+                has_time: row.int("has_time")? != 0,
+                n: row.uint("n")?,
+            })
         };
         conditions.query(sql).fetch_all(&self.pool).await.during("facets")?.iter().map(group).collect()
     }
+}
 
-    async fn sizes(&self, filter: &RunFilter) -> Result<Vec<(StepRange, u64)>, IndexError> {
-        let conditions = Conditions::of(&RunFilter { min_steps: None, max_steps: None, ..filter.clone() })?;
-        let counts = StepRange::ALL.map(|StepRange { min, max }| {
-            let below = max.map(|max| format!(" AND size <= {max}")).unwrap_or_default();
-            format!("size >= {min}{below}")
-        });
-        let counts = self.counts(conditions, &counts).await?;
-        Ok(StepRange::ALL.into_iter().zip(counts).filter(|(_, n)| *n > 0).collect())
-    }
+/// Beginning of a day, unix seconds.
+pub fn day_of(unix: u64) -> u64 {
+    unix / DAY * DAY
+}
 
-    async fn since(&self, filter: &RunFilter, now: u64) -> Result<Vec<(u64, u64)>, IndexError> {
-        let mut conditions = Conditions::of(&RunFilter { from: None, before: None, ..filter.clone() })?;
-        let today = now / DAY * DAY;
-        let times = SINCE_DAYS.map(|days| today.saturating_sub(days * DAY));
-        let mut counts = Vec::new();
-        for time in times {
-            let at = conditions.bind(Value::Int(int("time", time)?));
-            counts.push(format!("time >= {at}"));
-        }
-        let counts = self.counts(conditions, &counts).await?;
-        Ok(times.into_iter().zip(counts).collect())
+/// Number of the first test that a row passes; their number if it passes none.
+fn first_of(tests: impl Iterator<Item = String>) -> String {
+    let (mut cases, mut n) = (String::new(), 0);
+    for test in tests {
+        cases.push_str(&format!(" WHEN {test} THEN {n}"));
+        n += 1;
     }
+    format!("CAST(CASE{cases} ELSE {n} END AS BIGINT)")
+}
 
-    /// How many runs each of the tests lets through.
-    async fn counts(&self, conditions: Conditions, tests: &[String]) -> Result<Vec<u64>, IndexError> {
-        const NAMES: [&str; 5] = ["n0", "n1", "n2", "n3", "n4"];
-        let sums = NAMES.iter().zip(tests).map(|(name, test)| format!("COUNT(CASE WHEN {test} THEN 1 END) AS {name}"));
-        let sums: Vec<_> = sums.collect();
-        let sql = format!("SELECT {} FROM ({RUNS}) AS listed {}", sums.join(", "), conditions.place());
-        let row = conditions.query(sql).fetch_one(&self.pool).await.during("facets")?;
-        NAMES[..sums.len()].iter().map(|name| Fields(&row).uint(name)).collect()
-    }
+/// Whether a column is in a range, as 0 or 1.
+fn within(column: &str, from: Option<u64>, before: Option<u64>) -> String {
+    let from = from.map(|from| format!(" AND {column} >= {from}")).unwrap_or_default();
+    let before = before.map(|before| format!(" AND {column} < {before}")).unwrap_or_default();
+    format!("CAST(CASE WHEN 1 = 1{from}{before} THEN 1 ELSE 0 END AS BIGINT)")
 }
 
 fn add<T: PartialEq>(counts: &mut Vec<(T, u64)>, kind: T, n: u64) {

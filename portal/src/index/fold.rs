@@ -3,16 +3,18 @@
 //! The same checks as the contract makes, so that what a node invents or leaves out does not become a head: the counter is the
 //! next, the first step is the run's size, the state is the one before, and the leaves give the root.
 
+use std::collections::{BTreeSet, HashMap};
+
 use ledger::{
     Digest, FieldElement, Root, StepIndex, TreeSize,
     tree::{CompactRange, step_leaf},
 };
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, any::AnyRow};
 
 use super::{
     RunKey,
     error::{During, IndexError},
-    row::{Fields, exactly, int},
+    row::{Fields, exactly, int, keys},
 };
 
 /// A run after some epochs.
@@ -23,68 +25,114 @@ struct Folded {
     state: FieldElement,
 }
 
-/// Forgets what the events of a run amounted to; [`fold`] begins at the first step again.
-pub(super) async fn unfold(db: &mut AnyConnection, run: RunKey) -> Result<(), IndexError> {
+/// Runs whose events are read with one statement.
+const RUNS: usize = 256;
+
+/// Forgets what the events of runs amounted to; [`fold`] begins at the first step again.
+pub(super) async fn unfold(db: &mut AnyConnection, runs: &BTreeSet<RunKey>) -> Result<(), IndexError> {
     let reset = "UPDATE run SET counter = 0, size = 0, root = NULL, state = NULL, peaks = NULL, fault = NULL, \
                  n_ahead = 0, anchored_time = 0, confirmed_counter = NULL, confirmed_block = NULL, frozen = 0 WHERE id = $1";
-    sqlx::query(reset).bind(run.0).execute(db).await.during("unfold")?;
+    for run in runs {
+        sqlx::query(reset).bind(run.0).execute(&mut *db).await.during("unfold")?;
+    }
     Ok(())
 }
 
-/// Goes on from the last epoch that followed, over all that follow it now.
-pub(super) async fn fold(db: &mut AnyConnection, run: RunKey) -> Result<(), IndexError> {
-    let operation = "fold";
-    let registrations = sqlx::query("SELECT genesis_state FROM registered WHERE run_key = $1 ORDER BY block_number")
-        .bind(run.0)
-        .fetch_all(&mut *db)
-        .await
-        .during(operation)?;
-    // Without a registration nothing says where the first epoch must start.
-    let Some(registration) = registrations.first() else { return Ok(()) };
-    let mut folded = start(db, run, Fields(registration).field("genesis_state")?).await?;
-    let mut fault = (registrations.len() > 1).then(|| "the run is registered twice".to_owned());
-    let select = "SELECT block_number, log_index, counter, first_step, size, state_in, state_out, root FROM epoch \
-                  WHERE run_key = $1 AND counter >= $2 ORDER BY counter, block_number, log_index";
-    let epochs = sqlx::query(select).bind(run.0).bind(int("counter", folded.counter)?);
-    let mut n_same = 0;
-    for row in epochs.fetch_all(&mut *db).await.during(operation)? {
-        let row = Fields(&row);
-        let counter = row.uint("counter")?;
-        if counter == folded.counter {
-            // The last one that followed; a second would be another history of the same run.
-            n_same += 1;
-            if n_same > 1 || counter == 0 {
-                fault.get_or_insert_with(|| format!("epoch {counter} is there twice"));
-            }
-            continue;
-        }
-        if fault.is_some() || counter != folded.counter + 1 {
-            break;
-        }
-        let leaves = leaves(db, run, &row).await?;
-        match folded.next(&row, &leaves)? {
-            Ok(next) => (folded, n_same) = (next, 1),
-            Err(reason) => fault = Some(format!("epoch {counter}: {reason}")),
+/// Goes on from the last epoch of each run that followed, over all that follow it now.
+pub(super) async fn fold(db: &mut AnyConnection, runs: &BTreeSet<RunKey>) -> Result<(), IndexError> {
+    let runs: Vec<_> = runs.iter().copied().collect();
+    for part in runs.chunks(RUNS) {
+        let mut events = Events::of(db, part).await?;
+        for run in part {
+            events.fold(db, *run).await?;
         }
     }
-    let fault = match fault {
-        Some(fault) => Some(fault),
-        None => folded.against_end(db, run).await?,
-    };
-    folded.store(db, run, fault).await
+    Ok(())
 }
 
-/// Where folding goes on.
-async fn start(db: &mut AnyConnection, run: RunKey, genesis: FieldElement) -> Result<Folded, IndexError> {
-    let row = sqlx::query("SELECT counter, size, state, peaks FROM run WHERE id = $1");
-    let row = row.bind(run.0).fetch_one(db).await.during("fold")?;
-    let row = Fields(&row);
-    let peaks = row.opt_bytes("peaks")?.unwrap_or_default();
-    let peaks: Result<Vec<_>, _> = peaks.chunks(32).map(|peak| exactly("peaks", peak).map(Digest)).collect();
-    let tree = CompactRange::from_peaks(TreeSize(row.uint("size")?), peaks?)
-        .map_err(|error| IndexError::Stored { what: "peaks", reason: error.to_string() })?;
-    let state = row.opt_field("state")?.unwrap_or(genesis);
-    Ok(Folded { counter: row.uint("counter")?, root: tree.root(), tree, state })
+/// What is read of some runs before they are folded, by run.
+struct Events {
+    /// What they amounted to so far.
+    before: Rows,
+    registrations: Rows,
+    /// From the last one on that followed.
+    epochs: Rows,
+    ends: Rows,
+}
+
+type Rows = HashMap<i64, Vec<AnyRow>>;
+
+impl Events {
+    async fn of(db: &mut AnyConnection, runs: &[RunKey]) -> Result<Self, IndexError> {
+        Ok(Self {
+            before: rows(db, runs, "SELECT id AS run_key, counter, size, state, peaks FROM run WHERE id", "id").await?,
+            registrations: rows(db, runs, "SELECT run_key, genesis_state FROM registered WHERE run_key", "block_number")
+                .await?,
+            epochs: rows(
+                db,
+                runs,
+                "SELECT epoch.run_key, epoch.block_number, epoch.log_index, epoch.counter, epoch.first_step, epoch.size, \
+                 epoch.state_in, epoch.state_out, epoch.root \
+                 FROM run JOIN epoch ON epoch.run_key = run.id AND epoch.counter >= run.counter WHERE run.id",
+                "epoch.counter, epoch.block_number, epoch.log_index",
+            )
+            .await?,
+            ends: rows(db, runs, "SELECT run_key, counter, size, state, root FROM finalized WHERE run_key", "counter")
+                .await?,
+        })
+    }
+
+    async fn fold(&mut self, db: &mut AnyConnection, run: RunKey) -> Result<(), IndexError> {
+        let registrations = self.registrations.remove(&run.0).unwrap_or_default();
+        // Without a registration nothing says where the first epoch must start.
+        let Some(registration) = registrations.first() else { return Ok(()) };
+        let before = self.before.remove(&run.0).unwrap_or_default();
+        let Some(before) = before.first() else { return Ok(()) };
+        let mut folded = Folded::start(&Fields(before), Fields(registration).field("genesis_state")?)?;
+        let mut fault = (registrations.len() > 1).then(|| "the run is registered twice".to_owned());
+        let mut n_same = 0;
+        for row in self.epochs.remove(&run.0).unwrap_or_default() {
+            let row = Fields(&row);
+            let counter = row.uint("counter")?;
+            if counter == folded.counter {
+                // The last one that followed; a second would be another history of the same run.
+                n_same += 1;
+                if n_same > 1 || counter == 0 {
+                    fault.get_or_insert_with(|| format!("epoch {counter} is there twice"));
+                }
+                continue;
+            }
+            if fault.is_some() || counter != folded.counter + 1 {
+                break;
+            }
+            let leaves = leaves(db, run, &row).await?;
+            match folded.next(&row, &leaves)? {
+                Ok(next) => (folded, n_same) = (next, 1),
+                Err(reason) => fault = Some(format!("epoch {counter}: {reason}")),
+            }
+        }
+        let fault = match fault {
+            Some(fault) => Some(fault),
+            None => folded.against_end(&self.ends.remove(&run.0).unwrap_or_default())?,
+        };
+        folded.store(db, run, fault).await
+    }
+}
+
+/// Rows of some runs, each run's in order. `select` ends with the column that must be one of the runs.
+async fn rows(
+    db: &mut AnyConnection,
+    runs: &[RunKey],
+    select: &'static str,
+    order: &'static str,
+) -> Result<Rows, IndexError> {
+    let sql = format!("{select} IN ({}) ORDER BY {order}", keys(runs));
+    let found = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(false).fetch_all(db).await.during("fold")?;
+    let mut out = Rows::new();
+    for row in found {
+        out.entry(Fields(&row).int("run_key")?).or_default().push(row);
+    }
+    Ok(out)
 }
 
 /// The hashes of an epoch's leaves.
@@ -103,6 +151,16 @@ async fn leaves(db: &mut AnyConnection, run: RunKey, epoch: &Fields<'_>) -> Resu
 }
 
 impl Folded {
+    /// Where folding goes on.
+    fn start(run: &Fields<'_>, genesis: FieldElement) -> Result<Self, IndexError> {
+        let peaks = run.opt_bytes("peaks")?.unwrap_or_default();
+        let peaks: Result<Vec<_>, _> = peaks.chunks(32).map(|peak| exactly("peaks", peak).map(Digest)).collect();
+        let tree = CompactRange::from_peaks(TreeSize(run.uint("size")?), peaks?)
+            .map_err(|error| IndexError::Stored { what: "peaks", reason: error.to_string() })?;
+        let state = run.opt_field("state")?.unwrap_or(genesis);
+        Ok(Self { counter: run.uint("counter")?, root: tree.root(), tree, state })
+    }
+
     /// The run after one more epoch, or why it does not follow.
     fn next(&self, epoch: &Fields<'_>, leaves: &[Digest]) -> Result<Result<Self, String>, IndexError> {
         let (first, size) = (epoch.uint("first_step")?, epoch.uint("size")?);
@@ -125,10 +183,8 @@ impl Folded {
     }
 
     /// What is wrong with the run's last word, if it has one that its epochs have reached.
-    async fn against_end(&self, db: &mut AnyConnection, run: RunKey) -> Result<Option<String>, IndexError> {
-        let ends = sqlx::query("SELECT counter, size, state, root FROM finalized WHERE run_key = $1");
-        let ends = ends.bind(run.0).fetch_all(db).await.during("fold")?;
-        for row in &ends {
+    fn against_end(&self, ends: &[AnyRow]) -> Result<Option<String>, IndexError> {
+        for row in ends {
             let row = Fields(row);
             let counter = row.uint("counter")?;
             let said = (counter, row.uint("size")?, row.field("state")?, Root(row.array("root")?));

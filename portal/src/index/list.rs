@@ -192,10 +192,10 @@ impl RunSort {
     /// Column, direction, and the comparison that means "after".
     fn column(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Newest => ("time", "DESC", "<"),
-            Self::Oldest => ("time", "ASC", ">"),
-            Self::Steps => ("size", "DESC", "<"),
-            Self::Anchored => ("anchored_time", "DESC", "<"),
+            Self::Newest => ("run.registered_time", "DESC", "<"),
+            Self::Oldest => ("run.registered_time", "ASC", ">"),
+            Self::Steps => ("run.size", "DESC", "<"),
+            Self::Anchored => ("run.anchored_time", "DESC", "<"),
         }
     }
 
@@ -287,14 +287,13 @@ impl Index {
         let (column, direction, beyond) = sort.column();
         if let Some(Cursor { value, key }) = after {
             let (value, key) = (conditions.bind(Value::Int(value)), conditions.bind(Value::Int(key)));
-            conditions.and(format!("({column} {beyond} {value} OR ({column} = {value} AND id {beyond} {key}))"));
+            conditions.and(format!("({column} {beyond} {value} OR ({column} = {value} AND run.id {beyond} {key}))"));
         }
         let n_asked = i64::from(limit) + 1;
         let limit_at = conditions.bind(Value::Int(n_asked));
-        let place = conditions.place();
-        let sql = format!(
-            "SELECT * FROM ({RUNS}) AS listed {place} ORDER BY {column} {direction}, id {direction} LIMIT {limit_at}"
-        );
+        let order = format!("ORDER BY {column} {direction}, run.id {direction}");
+        let page = format!("SELECT run.id {LISTED}{} {order} LIMIT {limit_at}", conditions.text());
+        let sql = format!("{RUNS} AND run.id IN ({page}) {order}");
         let rows = conditions.query(sql).fetch_all(&self.pool).await.during("list")?;
         let mut runs = entries(rows)?;
         let is_last = runs.len() < n_asked as usize;
@@ -348,7 +347,11 @@ pub(super) enum Value {
     Bytes(Vec<u8>),
 }
 
-/// Conditions on the columns of [`RUNS`], and the values of their placeholders.
+/// Registered runs by what is kept of them. [`Conditions`] follow.
+pub(super) const LISTED: &str = "FROM run JOIN source ON source.id = run.source_id \
+    LEFT JOIN policy ON policy.digest = run.policy WHERE run.registered_time IS NOT NULL";
+
+/// Conditions on what [`LISTED`] names, and the values of their placeholders.
 #[derive(Default)]
 pub(super) struct Conditions {
     sql: Vec<String>,
@@ -361,22 +364,22 @@ impl Conditions {
         if let Some(keys) = &filter.keys {
             // No key is listed if the search found nothing.
             let keys: Vec<String> = keys.iter().map(|key| key.0.to_string()).chain(["-1".to_owned()]).collect();
-            out.and(format!("id IN ({})", keys.join(", ")));
+            out.and(format!("run.id IN ({})", keys.join(", ")));
         }
         if !filter.statuses.is_empty() {
             let words: Vec<String> = filter.statuses.iter().map(|status| format!("'{}'", status.code())).collect();
-            out.and(format!("status IN ({})", words.join(", ")));
+            out.and(format!("run.status IN ({})", words.join(", ")));
         }
         match filter.optimizer {
-            Some(known @ Optimizer::Known(_)) => out.and(format!("rule = '{}'", known.code())),
-            Some(Optimizer::Unknown) => out.and("rule IS NULL".to_owned()),
+            Some(known @ Optimizer::Known(_)) => out.and(format!("policy.rule = '{}'", known.code())),
+            Some(Optimizer::Unknown) => out.and("policy.rule IS NULL".to_owned()),
             None => {}
         }
         let bytes = [
-            ("contract", filter.contract.map(|contract| contract.0.to_vec())),
-            ("COALESCE(owner_now, owner)", filter.owner.map(|owner| owner.0.to_vec())),
-            ("policy", filter.policy.map(|policy| policy.as_bytes().to_vec())),
-            ("parent", filter.parent.map(|parent| parent.to_field().as_bytes().to_vec())),
+            ("source.contract", filter.contract.map(|contract| contract.0.to_vec())),
+            ("run.owner", filter.owner.map(|owner| owner.0.to_vec())),
+            ("run.policy", filter.policy.map(|policy| policy.as_bytes().to_vec())),
+            ("run.parent", filter.parent.map(|parent| parent.to_field().as_bytes().to_vec())),
         ];
         for (column, value) in bytes {
             if let Some(value) = value {
@@ -385,11 +388,11 @@ impl Conditions {
             }
         }
         let ints = [
-            ("chain_id =", filter.chain.map(|chain| chain.0)),
-            ("size >=", filter.min_steps),
-            ("size <=", filter.max_steps),
-            ("time >=", filter.from),
-            ("time <", filter.before),
+            ("source.chain_id =", filter.chain.map(|chain| chain.0)),
+            ("run.size >=", filter.min_steps),
+            ("run.size <=", filter.max_steps),
+            ("run.registered_time >=", filter.from),
+            ("run.registered_time <", filter.before),
         ];
         for (comparison, value) in ints {
             if let Some(value) = value {
@@ -410,8 +413,9 @@ impl Conditions {
         format!("${}", self.values.len())
     }
 
-    pub(super) fn place(&self) -> String {
-        if self.sql.is_empty() { String::new() } else { format!("WHERE {}", self.sql.join(" AND ")) }
+    /// All of them, each behind an `AND`.
+    pub(super) fn text(&self) -> String {
+        self.sql.iter().map(|condition| format!(" AND {condition}")).collect()
     }
 
     pub(super) fn query(self, sql: String) -> Query<'static, Any, AnyArguments> {

@@ -153,29 +153,12 @@ pub enum Hit {
 }
 
 /// Every registered run with all that is shown of it. A run that is registered twice is listed by its first registration.
-pub(super) const RUNS: &str = "SELECT run.id, source.chain_id, source.contract, run.run_id, run.counter, run.size, run.root, \
-    run.state, run.fault, run.confirmed_counter, run.confirmed_block, run.frozen, \
-    registered.owner, registered.selector, registered.genesis_state, registered.policy, registered.salt, registered.parent, \
-    block.time, \
+pub(super) const RUNS: &str = "SELECT run.*, source.chain_id, source.contract, \
+    registered.owner AS registered_by, registered.selector, registered.genesis_state, registered.salt, \
     (SELECT COUNT(*) FROM finalized WHERE finalized.run_key = run.id) AS n_final, \
-    run.n_ahead, run.anchored_time, \
-    (SELECT role.account FROM role WHERE role.run_key = run.id AND role.kind = 'owner' \
-     ORDER BY role.block_number DESC, role.log_index DESC LIMIT 1) AS owner_now, \
-    CASE WHEN run.fault IS NOT NULL THEN 'conflict' \
-     WHEN run.confirmed_counter IS NULL OR run.confirmed_counter <> run.counter OR run.n_ahead > 0 THEN 'unconfirmed' \
-     WHEN run.frozen <> 0 THEN 'frozen' \
-     WHEN run.counter = 0 THEN 'registered' \
-     WHEN EXISTS (SELECT 1 FROM verification v WHERE v.run_key = run.id AND v.failure IS NULL AND v.size = run.size \
-      AND v.root = run.root) THEN 'verified' \
-     WHEN EXISTS (SELECT 1 FROM verification v JOIN epoch ON epoch.run_key = v.run_key AND epoch.size = v.size \
-      AND epoch.root = v.root WHERE v.run_key = run.id AND v.failure IS NULL) THEN 'partly_covered' \
-     WHEN EXISTS (SELECT 1 FROM verification v JOIN announced ON announced.run_key = v.run_key \
-      AND announced.manifest_digest = v.manifest_digest WHERE v.run_key = run.id AND v.failure IS NOT NULL) THEN 'invalid' \
-     ELSE 'bundle_not_seen' END AS status, \
     policy.rule, policy.n_params \
     FROM run JOIN source ON source.id = run.source_id JOIN registered ON registered.run_key = run.id \
-    JOIN block ON block.source_id = registered.source_id AND block.number = registered.block_number \
-    LEFT JOIN policy ON policy.digest = registered.policy \
+    LEFT JOIN policy ON policy.digest = run.policy \
     WHERE NOT EXISTS (SELECT 1 FROM registered earlier WHERE earlier.run_key = run.id \
      AND (earlier.block_number < registered.block_number \
       OR (earlier.block_number = registered.block_number AND earlier.log_index < registered.log_index)))";
@@ -467,7 +450,6 @@ pub(super) fn entries(rows: Vec<AnyRow>) -> Result<Vec<RunEntry>, IndexError> {
 
 fn run(row: &AnyRow) -> Result<RunEntry, IndexError> {
     let row = Fields(row);
-    let registered_by = Address(row.array("owner")?);
     let counter = row.uint("counter")?;
     let block = row.opt_uint("confirmed_block")?;
     let confirmed = block.filter(|_| matches!(row.opt_uint("confirmed_counter"), Ok(Some(at)) if at == counter));
@@ -485,8 +467,8 @@ fn run(row: &AnyRow) -> Result<RunEntry, IndexError> {
         chain: ChainId(row.uint("chain_id")?),
         contract: Address(row.array("contract")?),
         run: row.run("run_id")?,
-        registered_by,
-        owner: row.opt_array("owner_now")?.map_or(registered_by, Address),
+        registered_by: Address(row.array("registered_by")?),
+        owner: Address(row.array("owner")?),
         registration: Registration {
             salt: Salt(row.array("salt")?),
             selector: Selector(row.array("selector")?),
@@ -496,7 +478,7 @@ fn run(row: &AnyRow) -> Result<RunEntry, IndexError> {
         },
         optimizer: optimizer(&row)?,
         n_params: row.opt_uint("n_params")?,
-        registered_at: row.uint("time")?,
+        registered_at: row.uint("registered_time")?,
         counter,
         size: TreeSize(row.uint("size")?),
         root: row.opt_array("root")?.map_or_else(ledger::tree::empty_root, Root),

@@ -1,12 +1,12 @@
 //! What the records of bundles say of their steps. A record counts while the chain has its hash at its step.
 
-use ledger::{Digest, SealedRecord, StepIndex, TreeSize, TxHash};
+use ledger::{Digest, Hyper, SealedRecord, StepIndex, TreeSize, TxHash};
 use sqlx::AnyConnection;
 
 use super::{
     Index, RunKey, SourceKey,
     error::{During, IndexError},
-    row::{Fields, int},
+    row::{Fields, int, placeholders},
 };
 
 /// Records taken in one transaction.
@@ -14,9 +14,6 @@ const RECORDS: usize = 1_000;
 
 /// Rows of one statement.
 const ROWS: usize = 200;
-
-/// Fractional bits of a learning rate (`docs/spec/statement.md`).
-const LR_BITS: i32 = 32;
 
 /// Key of the gradient's norm in a record's further metadata.
 const GRADIENT_NORM: &str = "gradient_norm";
@@ -39,7 +36,7 @@ pub struct StepWord {
 impl StepWord {
     /// The learning rate.
     pub fn rate(&self) -> f64 {
-        self.learning_rate as f64 / f64::from(LR_BITS).exp2()
+        self.learning_rate as f64 / Hyper::ONE as f64
     }
 }
 
@@ -163,15 +160,6 @@ impl Index {
             .during("receipt")?;
         Ok(())
     }
-}
-
-/// `($1, $2, …), (…)`: placeholders of so many rows.
-fn placeholders(n_rows: usize, n_columns: usize) -> String {
-    let row = |row: usize| {
-        let columns: Vec<String> = (1..=n_columns).map(|column| format!("${}", row * n_columns + column)).collect();
-        format!("({})", columns.join(", "))
-    };
-    (0..n_rows).map(row).collect::<Vec<_>>().join(", ")
 }
 
 async fn insert_records(db: &mut AnyConnection, run: RunKey, rows: &[SealedRecord]) -> Result<(), IndexError> {

@@ -3,7 +3,10 @@
 use ledger::{FieldElement, RunId};
 use sqlx::{Row, any::AnyRow};
 
-use super::error::{During, IndexError};
+use super::{
+    RunKey,
+    error::{During, IndexError},
+};
 
 /// A number as the database holds it.
 pub(super) fn int(what: &'static str, number: u64) -> Result<i64, IndexError> {
@@ -61,6 +64,20 @@ impl Fields<'_> {
 pub(super) fn exactly<const N: usize>(what: &'static str, bytes: &[u8]) -> Result<[u8; N], IndexError> {
     let reason = || format!("expected {N} bytes, got {}", bytes.len());
     bytes.try_into().map_err(|_| IndexError::Stored { what, reason: reason() })
+}
+
+/// Runs as they stand between `IN (` and `)`: numbers of our own, so that nothing needs a placeholder.
+pub(super) fn keys(runs: &[RunKey]) -> String {
+    runs.iter().map(|run| run.0.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// `($1, $2, …), (…)`: placeholders of so many rows.
+pub(super) fn placeholders(n_rows: usize, n_columns: usize) -> String {
+    let row = |row: usize| {
+        let columns: Vec<String> = (1..=n_columns).map(|column| format!("${}", row * n_columns + column)).collect();
+        format!("({})", columns.join(", "))
+    };
+    (0..n_rows).map(row).collect::<Vec<_>>().join(", ")
 }
 
 fn unsigned(what: &'static str, number: i64) -> Result<u64, IndexError> {

@@ -7,6 +7,7 @@ use super::{
     Index, RunKey,
     error::{During, IndexError},
     row::{Fields, int},
+    settle::settle,
 };
 
 /// A bundle that was checked.
@@ -35,6 +36,7 @@ impl Index {
         let insert = "INSERT INTO verification (run_key, manifest_digest, size, root, failure, version, checked_at) \
             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (run_key, manifest_digest) DO UPDATE SET size = excluded.size, \
             root = excluded.root, failure = excluded.failure, version = excluded.version, checked_at = excluded.checked_at";
+        let mut tx = self.begin().await?;
         sqlx::query(insert)
             .bind(run.0)
             .bind(checked.manifest.0.to_vec())
@@ -43,10 +45,11 @@ impl Index {
             .bind(checked.failure.clone())
             .bind(checked.version.clone())
             .bind(int("time", checked.checked_at)?)
-            .execute(&self.pool)
+            .execute(&mut *tx)
             .await
             .during("verification")?;
-        Ok(())
+        settle(&mut tx, &[run]).await?;
+        tx.commit().await.during("verification")
     }
 
     /// Checked bundles of a run, the last checked first.

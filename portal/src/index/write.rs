@@ -1,26 +1,29 @@
 //! What changes the index: a batch of events, a step back, and the contract's word on a head.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chain::{
     AnchorEvent, AnchorLog, AttestationEvent, BlockHeader, BlockRef, EpochEvent, Head, LogPlace, SubmitterRight,
 };
-use ledger::{Digest, Root, RunId, StepIndex, TreeSize};
+use ledger::{Digest, FieldElement, Root, RunId, TreeSize};
 use sqlx::{Any, AnyConnection, any::AnyArguments, query::Query};
 
 use super::{
     Index, RunKey, SourceKey,
     error::{During, IndexError},
     fold::{fold, unfold},
-    row::{Fields, int},
+    row::{Fields, int, placeholders},
+    settle::settle,
 };
 
 /// Blocks below the position whose hashes are kept although they hold no event. Reorganisations that reach deeper go back
 /// to the last event before.
 const KEPT_BLOCKS: u64 = 4_096;
 
-/// Rows of steps in one statement: below the limits of both databases on parameters.
-const STEPS_PER_INSERT: usize = 500;
+/// Rows of steps and of blocks in one statement. Values find their places by name, one name after the other: with more rows
+/// that takes longer than another statement.
+const STEPS_PER_INSERT: usize = 32;
+const BLOCKS_PER_INSERT: usize = 64;
 
 /// Characters of a revocation's reason that are kept.
 const MAX_REASON: usize = 1_000;
@@ -73,22 +76,30 @@ impl Index {
         }
         let mut tx = self.begin().await?;
         move_position(&mut tx, source, batch.after, Some(batch.to.at)).await?;
-        keep_block(&mut tx, source, &batch.to).await?;
-        let (mut n_events, mut runs) = (0, BTreeSet::new());
+        keep_blocks(&mut tx, source, batch).await?;
+        let mut known = HashMap::new();
+        let (mut n_events, mut runs, mut steps) = (0, BTreeSet::new(), Vec::new());
         for log in &batch.logs {
-            keep_block(&mut tx, source, &log.place.block).await?;
-            let run = run_key(&mut tx, source, log.run).await?;
+            let run = match known.get(&log.run) {
+                Some(run) => *run,
+                None => run_key(&mut tx, source, log.run).await?,
+            };
+            known.insert(log.run, run);
             if insert(&mut tx, source, run, log).await? {
                 n_events += 1;
                 runs.insert(run);
+                if let AnchorEvent::Anchored(epoch) = &log.event {
+                    steps.extend(step_rows(run, &log.place, epoch)?);
+                }
             }
         }
-        for run in &runs {
-            fold(&mut tx, *run).await?;
-        }
-        forget_blocks(&mut tx, source, last).await?;
+        insert_steps(&mut tx, source, &steps).await?;
+        fold(&mut tx, &runs).await?;
+        let runs: Vec<_> = runs.into_iter().collect();
+        settle(&mut tx, &runs).await?;
+        forget_blocks(&mut tx, source, batch).await?;
         tx.commit().await.during("apply")?;
-        Ok(Applied { n_events, runs: runs.into_iter().collect() })
+        Ok(Applied { n_events, runs })
     }
 
     /// Goes back to a block that the index knows, or (none) to before the first: all above it is forgotten.
@@ -123,13 +134,15 @@ impl Index {
         }
         let delete = sqlx::query("DELETE FROM block WHERE source_id = $1 AND number > $2").bind(source.0).bind(above);
         delete.execute(&mut *tx).await.during(operation)?;
+        unfold(&mut tx, &runs).await?;
+        fold(&mut tx, &runs).await?;
+        let runs: Vec<_> = runs.into_iter().collect();
+        settle(&mut tx, &runs).await?;
         for run in &runs {
-            unfold(&mut tx, *run).await?;
-            fold(&mut tx, *run).await?;
             sqlx::query(DELETE_UNNAMED).bind(run.0).execute(&mut *tx).await.during(operation)?;
         }
         tx.commit().await.during(operation)?;
-        Ok(Applied { n_events, runs: runs.into_iter().collect() })
+        Ok(Applied { n_events, runs })
     }
 
     /// Compares a run with the contract's head, and notes it if they agree: only then is the run shown as anchored.
@@ -165,6 +178,7 @@ impl Index {
         };
         let update = sqlx::query(update).bind(run.0).bind(int("block", block.number)?).bind(i64::from(frozen));
         update.execute(&mut *tx).await.during(operation)?;
+        settle(&mut tx, &[run]).await?;
         tx.commit().await.during(operation)?;
         Ok(if agrees { Confirmation::Agrees } else { Confirmation::Differs { expected, got } })
     }
@@ -189,8 +203,8 @@ const DELETE_UNNAMED: &str = "DELETE FROM run WHERE id = $1 \
     AND NOT EXISTS (SELECT 1 FROM role WHERE run_key = run.id) \
     AND NOT EXISTS (SELECT 1 FROM audited WHERE run_key = run.id)";
 
-/// Deletes blocks below a height that hold no event.
-const DELETE_BARE_BLOCKS: &str = "DELETE FROM block WHERE source_id = $1 AND number < $2 \
+/// Deletes blocks from a height on and below another that hold no event.
+const DELETE_BARE_BLOCKS: &str = "DELETE FROM block WHERE source_id = $1 AND number >= $2 AND number < $3 \
     AND NOT EXISTS (SELECT 1 FROM registered e WHERE e.source_id = block.source_id AND e.block_number = block.number) \
     AND NOT EXISTS (SELECT 1 FROM epoch e WHERE e.source_id = block.source_id AND e.block_number = block.number) \
     AND NOT EXISTS (SELECT 1 FROM finalized e WHERE e.source_id = block.source_id AND e.block_number = block.number) \
@@ -219,35 +233,64 @@ async fn move_position(
     if moved.rows_affected() == 1 { Ok(()) } else { Err(IndexError::Moved) }
 }
 
-/// Remembers a block, and refuses another one at the same height.
-async fn keep_block(db: &mut AnyConnection, source: SourceKey, block: &BlockHeader) -> Result<(), IndexError> {
-    let operation = "block";
-    let number = int("block", block.at.number)?;
-    let insert = "INSERT INTO block (source_id, number, hash, time) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-    let insert = sqlx::query(insert).bind(source.0).bind(number).bind(block.at.hash.0.to_vec());
-    let insert = insert.bind(int("block time", block.time)?).execute(&mut *db).await.during(operation)?;
-    if insert.rows_affected() == 1 {
-        return Ok(());
+/// Remembers the blocks of a batch, and refuses another one at the same height.
+async fn keep_blocks(db: &mut AnyConnection, source: SourceKey, batch: &Batch) -> Result<(), IndexError> {
+    let mut blocks: BTreeMap<u64, &BlockHeader> = BTreeMap::new();
+    for block in batch.logs.iter().map(|log| &log.place.block).chain([&batch.to]) {
+        let expected = blocks.entry(block.at.number).or_insert(block).at.hash;
+        same_block(block, expected)?;
     }
-    let row = sqlx::query("SELECT hash FROM block WHERE source_id = $1 AND number = $2").bind(source.0).bind(number);
-    let expected = Digest(Fields(&row.fetch_one(db).await.during(operation)?).array("hash")?);
-    let got = block.at.hash;
-    if expected == got { Ok(()) } else { Err(IndexError::OtherHistory { block: block.at.number, expected, got }) }
+    let blocks: Vec<_> = blocks.into_values().collect();
+    for part in blocks.chunks(BLOCKS_PER_INSERT) {
+        let rows = placeholders(part.len(), 4);
+        let sql = format!("INSERT INTO block (source_id, number, hash, time) VALUES {rows} ON CONFLICT DO NOTHING");
+        let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for block in part {
+            insert = insert
+                .bind(source.0)
+                .bind(int("block", block.at.number)?)
+                .bind(block.at.hash.0.to_vec())
+                .bind(int("block time", block.time)?);
+        }
+        let n_new = insert.execute(&mut *db).await.during("block")?.rows_affected();
+        if n_new != part.len() as u64 {
+            for block in part {
+                let row = sqlx::query("SELECT hash FROM block WHERE source_id = $1 AND number = $2")
+                    .bind(source.0)
+                    .bind(int("block", block.at.number)?);
+                let row = row.fetch_one(&mut *db).await.during("block")?;
+                same_block(block, Digest(Fields(&row).array("hash")?))?;
+            }
+        }
+    }
+    Ok(())
 }
 
-async fn forget_blocks(db: &mut AnyConnection, source: SourceKey, last: u64) -> Result<(), IndexError> {
-    let below = int("block", last.saturating_sub(KEPT_BLOCKS))?;
-    sqlx::query(DELETE_BARE_BLOCKS).bind(source.0).bind(below).execute(db).await.during("forget blocks")?;
+/// Refuses a block other than the one that is known at its height.
+fn same_block(block: &BlockHeader, expected: Digest) -> Result<(), IndexError> {
+    let BlockRef { number, hash: got } = block.at;
+    if expected == got { Ok(()) } else { Err(IndexError::OtherHistory { block: number, expected, got }) }
+}
+
+/// Forgets blocks that hold no event, of those that fell out of the window by this batch.
+async fn forget_blocks(db: &mut AnyConnection, source: SourceKey, batch: &Batch) -> Result<(), IndexError> {
+    let below = |number: u64| int("block", number.saturating_sub(KEPT_BLOCKS));
+    let (from, to) = (below(batch.after.map_or(0, |at| at.number))?, below(batch.to.at.number)?);
+    sqlx::query(DELETE_BARE_BLOCKS).bind(source.0).bind(from).bind(to).execute(db).await.during("forget blocks")?;
     Ok(())
 }
 
 async fn run_key(db: &mut AnyConnection, source: SourceKey, run: RunId) -> Result<RunKey, IndexError> {
     let operation = "run";
     let id = run.to_field().as_bytes().to_vec();
-    let insert = sqlx::query("INSERT INTO run (source_id, run_id) VALUES ($1, $2) ON CONFLICT DO NOTHING");
-    insert.bind(source.0).bind(id.clone()).execute(&mut *db).await.during(operation)?;
-    let row = sqlx::query("SELECT id FROM run WHERE source_id = $1 AND run_id = $2").bind(source.0).bind(id);
-    Ok(RunKey(Fields(&row.fetch_one(db).await.during(operation)?).int("id")?))
+    let select = sqlx::query("SELECT id FROM run WHERE source_id = $1 AND run_id = $2").bind(source.0).bind(id.clone());
+    if let Some(row) = select.fetch_optional(&mut *db).await.during(operation)? {
+        return Ok(RunKey(Fields(&row).int("id")?));
+    }
+    // Nobody else adds runs of a source whose position is ours to move.
+    let insert = sqlx::query("INSERT INTO run (source_id, run_id) VALUES ($1, $2) RETURNING id");
+    let row = insert.bind(source.0).bind(id).fetch_one(db).await.during(operation)?;
+    Ok(RunKey(Fields(&row).int("id")?))
 }
 
 /// An insertion into a table of events: place and run first.
@@ -329,11 +372,7 @@ async fn insert(db: &mut AnyConnection, source: SourceKey, run: RunKey, log: &An
         // A kind that this version does not keep.
         _ => return Ok(false),
     };
-    let is_new = query.execute(&mut *db).await.during("event")?.rows_affected() == 1;
-    if let (true, AnchorEvent::Anchored(epoch)) = (is_new, &log.event) {
-        insert_steps(db, source, run, &log.place, epoch).await?;
-    }
-    Ok(is_new)
+    Ok(query.execute(&mut *db).await.during("event")?.rows_affected() == 1)
 }
 
 type Insertion = Query<'static, Any, AnyArguments>;
@@ -399,40 +438,55 @@ fn shown(text: &str) -> String {
     text.chars().filter(|character| *character != '\0').take(MAX_REASON).collect()
 }
 
-/// The steps of an epoch, many rows at a time.
-async fn insert_steps(
-    db: &mut AnyConnection,
-    source: SourceKey,
+/// A step as it is kept.
+struct StepRow {
+    block: i64,
+    log_index: i64,
     run: RunKey,
-    place: &LogPlace,
-    epoch: &EpochEvent,
-) -> Result<(), IndexError> {
-    let steps: Vec<_> = epoch.digests.iter().zip(&epoch.record_hashes).collect();
+    position: i64,
+    step: i64,
+    digest: Vec<u8>,
+    record_hash: Vec<u8>,
+}
+
+/// The steps of an epoch.
+fn step_rows(run: RunKey, place: &LogPlace, epoch: &EpochEvent) -> Result<Vec<StepRow>, IndexError> {
     let (block, log_index) = (int("block", place.block.at.number)?, int("log index", place.log_index)?);
-    let mut position = 0;
+    let steps = epoch.digests.iter().zip(&epoch.record_hashes);
+    let row = |(position, (digest, record)): (u64, (&FieldElement, &Digest))| {
+        Ok(StepRow {
+            block,
+            log_index,
+            run,
+            position: int("position", position)?,
+            step: int("step", epoch.first_step.0.saturating_add(position))?,
+            digest: digest.as_bytes().to_vec(),
+            record_hash: record.0.to_vec(),
+        })
+    };
+    (0..).zip(steps).map(row).collect()
+}
+
+/// Steps, many rows at a time.
+async fn insert_steps(db: &mut AnyConnection, source: SourceKey, steps: &[StepRow]) -> Result<(), IndexError> {
     for part in steps.chunks(STEPS_PER_INSERT) {
-        // The first four values are the same for all rows.
-        let rows: Vec<String> = (0..part.len()).map(|row| step_row(5 + 4 * row)).collect();
+        let rows = placeholders(part.len(), 8);
         let sql = format!(
-            "INSERT INTO step (source_id, block_number, log_index, run_key, position, step, digest, record_hash) VALUES {}",
-            rows.join(", ")
+            "INSERT INTO step (source_id, block_number, log_index, run_key, position, step, digest, record_hash) VALUES {rows}"
         );
-        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(source.0).bind(block).bind(log_index).bind(run.0);
-        for (digest, record) in part {
-            let step = StepIndex(epoch.first_step.0.saturating_add(position));
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for StepRow { block, log_index, run, position, step, digest, record_hash } in part {
             query = query
-                .bind(int("position", position)?)
-                .bind(int("step", step.0)?)
-                .bind(digest.as_bytes().to_vec())
-                .bind(record.0.to_vec());
-            position += 1;
+                .bind(source.0)
+                .bind(*block)
+                .bind(*log_index)
+                .bind(run.0)
+                .bind(*position)
+                .bind(*step)
+                .bind(digest.clone())
+                .bind(record_hash.clone());
         }
         query.execute(&mut *db).await.during("steps")?;
     }
     Ok(())
-}
-
-/// Placeholders of one row of steps, whose own values begin at `first`.
-fn step_row(first: usize) -> String {
-    format!("($1, $2, $3, $4, ${}, ${}, ${}, ${})", first, first + 1, first + 2, first + 3)
 }

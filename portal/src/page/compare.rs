@@ -8,9 +8,10 @@ use ledger::StepIndex;
 use leptos::prelude::*;
 
 use super::{
-    PageRefusal, Place, layout,
+    PageRefusal, Place,
+    climb::Climb,
+    layout,
     part::{below, fact, hash, link, moment, run_address, short, shortest, status, table, text},
-    step::climb,
 };
 use crate::{
     api::{
@@ -303,14 +304,9 @@ fn parted(left: &RunEntry, right: &RunEntry, first: &First) -> AnyView {
 
 /// A step of one run: what its record says, its leaf, the siblings on the way up, and the root.
 fn side(name: &'static str, run: &RunEntry, evidence: &Evidence, word: Option<&StepWord>) -> AnyView {
-    let Evidence { step, epoch, path } = evidence;
-    let rungs = climb(step.leaf(), step.step.0, run.size.0, path);
-    let reached = rungs.last().map_or(step.leaf(), |rung| rung.node);
-    let agrees = if reached.0 == run.root.0 {
-        "the root that the contract holds"
-    } else {
-        "not the root that the contract holds"
-    };
+    let Evidence { step, epoch, .. } = evidence;
+    let Climb { rungs, reached, reaches_root } = Climb::of(evidence, run);
+    let agrees = if reaches_root { "the root that the contract holds" } else { "not the root that the contract holds" };
     let rungs = rungs.iter().map(|rung| {
         let place = if rung.sibling_is_left { "left of our node: " } else { "right of our node: " };
         view! { <li>{place}{hash(rung.sibling)}</li> }

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use crate::{
     api::query::RunQuery,
-    index::{DAY, Facets, StepRange},
+    index::{DAY, Facets, StepRange, day_of},
     time::now,
 };
 
@@ -69,7 +69,7 @@ fn sizes(query: &RunQuery, facets: &Facets) -> Option<AnyView> {
 
 fn since(query: &RunQuery, facets: &Facets) -> Option<AnyView> {
     let chosen = (query.filter.from, query.filter.before);
-    let today = now() / DAY * DAY;
+    let today = day_of(now());
     let choices = facets.since.iter().filter(|(_, n)| *n > 0).map(|(time, n)| {
         let is_chosen = chosen == (Some(*time), None);
         let query = query.with(|filter| (filter.from, filter.before) = ((!is_chosen).then_some(*time), None));

@@ -1,7 +1,9 @@
 //! What several pages are made of.
 
+use ledger::Hyper;
 use leptos::prelude::*;
 
+pub(super) use crate::api::run_address;
 use crate::{
     index::{RunEntry, Status},
     time::{plain, rfc3339},
@@ -23,7 +25,7 @@ pub(super) fn short(value: impl ToString) -> String {
 
 /// A number of 32 fractional bits, with as few decimals as tell it from all others (`docs/spec/statement.md`).
 pub(super) fn shortest(raw: u64) -> String {
-    const ONE: f64 = 4_294_967_296.0;
+    const ONE: f64 = Hyper::ONE as f64;
     let exact = raw as f64 / ONE;
     let written = (0..=16).map(|digits| format!("{exact:.digits$}"));
     let mut same = written.filter(|text| text.parse().is_ok_and(|read: f64| (read * ONE).round() as u64 == raw));
@@ -33,11 +35,6 @@ pub(super) fn shortest(raw: u64) -> String {
 /// A moment.
 pub(super) fn moment(unix: u64) -> AnyView {
     view! { <time datetime=rfc3339(unix)>{plain(unix)}</time> }.into_any()
-}
-
-/// The address of a run's page. The contract is part of it: other contracts may claim the same run.
-pub(super) fn run_address(run: &RunEntry) -> String {
-    format!("/runs/{}?contract={}", run.run, run.contract)
 }
 
 /// The address of something below a run.

@@ -8,10 +8,10 @@ use crate::index::{RunEntry, StepWord};
 /// Points of a plot at most: more steps are drawn as every second, third, … one.
 const MAX_POINTS: u64 = 240;
 
-/// Width, height and margin of a plot, units.
+/// Width, height and margin of a plot, units; it is drawn as wide as there is room.
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 220.0;
-const MARGIN: f64 = 44.0;
+const MARGIN: f64 = 4.0;
 
 /// Every how many steps of a run are drawn.
 pub(super) fn stride(run: &RunEntry) -> u64 {
@@ -96,13 +96,12 @@ fn draw(quantity: &Quantity, words: &[StepWord], last: u64) -> Option<AnyView> {
         view! {
             <figure class="plot">
                 <figcaption>{name}</figcaption>
-                <svg viewBox=format!("0 0 {WIDTH} {HEIGHT}") role="img" aria-label=label>
+                <p class="scale" aria-hidden="true">{shown(high)}</p>
+                <svg viewBox=format!("0 0 {WIDTH} {HEIGHT}") preserveAspectRatio="none" role="img" aria-label=label>
                     <path class="axis" d=format!("M{MARGIN},{MARGIN}V{base}H{right}")></path>
                     <path class="line" d=path></path>
-                    <text x=format!("{MARGIN}") y=format!("{}", MARGIN - 10.0)>{shown(high)}</text>
-                    <text x=format!("{MARGIN}") y=format!("{}", base + 22.0)>{shown(low)}</text>
-                    <text x=format!("{right}") y=format!("{}", base + 22.0) text-anchor="end">{format!("step {last}")}</text>
                 </svg>
+                <p class="scale" aria-hidden="true"><span>{shown(low)}</span><span>{format!("step {last}")}</span></p>
             </figure>
         }
         .into_any(),
@@ -146,11 +145,11 @@ mod tests {
 
     #[test]
     fn lines_stay_inside_for_any_values() {
-        assert_eq!(path(&[word(0, "2"), word(1, "1")]), "M44.0,44.0L956.0,176.0");
-        assert_eq!(path(&[word(0, "3"), word(4, "3")]), "M44.0,110.0L956.0,110.0");
+        assert_eq!(path(&[word(0, "2"), word(1, "1")]), "M4.0,4.0L996.0,216.0");
+        assert_eq!(path(&[word(0, "3"), word(4, "3")]), "M4.0,110.0L996.0,110.0");
         let largest = f64::MAX.to_string();
-        assert_eq!(path(&[word(0, &largest), word(1, &format!("-{largest}"))]), "M44.0,44.0L956.0,176.0");
-        assert_eq!(path(&[word(3, "1")]), "M956.0,110.0H958.0V110.0");
+        assert_eq!(path(&[word(0, &largest), word(1, &format!("-{largest}"))]), "M4.0,4.0L996.0,216.0");
+        assert_eq!(path(&[word(3, "1")]), "M996.0,110.0H998.0V110.0");
     }
 
     #[test]

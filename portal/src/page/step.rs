@@ -5,11 +5,13 @@ use axum::{
     http::HeaderMap,
     response::{Html, IntoResponse, Response},
 };
-use ledger::{Digest, StepIndex, tree::node_hash};
+use ledger::StepIndex;
 use leptos::prelude::*;
 
 use super::{
-    PageRefusal, Place, layout,
+    PageRefusal, Place,
+    climb::Climb,
+    layout,
     part::{api_below, below, command, fact, hash, link, short, text, trail},
     record::StepFiles,
     verify,
@@ -51,45 +53,16 @@ pub(crate) async fn page(
     Ok(state.closed().keep(stamp, page).answer(&visitor))
 }
 
-/// A node on the way up: on which side the sibling stands, the sibling, and what both give.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Rung {
-    pub(super) sibling_is_left: bool,
-    pub(super) sibling: Digest,
-    pub(super) node: Digest,
-}
-
-/// The way from a leaf to the root (RFC 9162, 2.1.3.2).
-pub(super) fn climb(leaf: Digest, index: u64, size: u64, path: &[Digest]) -> Vec<Rung> {
-    let (mut at, mut last, mut node) = (index, size.saturating_sub(1), leaf);
-    let mut out = Vec::new();
-    for sibling in path {
-        let sibling_is_left = at & 1 == 1 || at == last;
-        node = if sibling_is_left { node_hash(*sibling, node) } else { node_hash(node, *sibling) };
-        out.push(Rung { sibling_is_left, sibling: *sibling, node });
-        if sibling_is_left {
-            // Levels on which the node has no sibling are not in the path.
-            while at & 1 == 0 && at != 0 {
-                (at, last) = (at >> 1, last >> 1);
-            }
-        }
-        (at, last) = (at >> 1, last >> 1);
-    }
-    out
-}
-
 fn content(run: &RunEntry, evidence: &Evidence, files: Option<&StepFiles>, island: Option<&Island>) -> AnyView {
-    let Evidence { step, epoch, path } = evidence;
+    let Evidence { step, epoch, .. } = evidence;
     let at = step.step.0;
-    let rungs = climb(step.leaf(), at, run.size.0, path);
-    let reached = rungs.last().map_or(step.leaf(), |rung| rung.node);
-    let agrees = reached.0 == run.root.0;
-    let verdict = if agrees {
+    let Climb { rungs, reaches_root, .. } = Climb::of(evidence, run);
+    let verdict = if reaches_root {
         "This is the root that the contract holds."
     } else {
         "This is not the root that the contract holds."
     };
-    let class = if agrees { "good" } else { "warning" };
+    let class = if reaches_root { "good" } else { "warning" };
     let rungs = rungs.into_iter().map(|rung| {
         let (left, right) = if rung.sibling_is_left {
             ("sibling, left", "our node, right")
@@ -142,25 +115,4 @@ fn content(run: &RunEntry, evidence: &Evidence, files: Option<&StepFiles>, islan
         </section>
     }
     .into_any()
-}
-
-#[cfg(test)]
-mod tests {
-    use ledger::{MerkleTree, TreeSize};
-
-    use super::*;
-
-    #[test]
-    fn every_climb_in_trees_of_every_size_ends_at_the_root() {
-        let mut tree = MerkleTree::new();
-        for size in 1..=40 {
-            tree.push(Digest::of(&[size as u8]));
-            for index in 0..size {
-                let proof = tree.prove_inclusion(StepIndex(index), TreeSize(size)).unwrap();
-                let leaf = tree.leaf(StepIndex(index)).unwrap();
-                let reached = climb(leaf, index, size, &proof.path).last().map_or(leaf, |rung| rung.node);
-                assert_eq!(reached.0, tree.root().0, "{index} of {size}");
-            }
-        }
-    }
 }

@@ -9,7 +9,7 @@ use ledger::RunId;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::index::IndexError;
+use crate::{cause::with_causes, index::IndexError};
 
 /// A refused request. The fields are the `details` of the answer.
 #[derive(Debug, Serialize, thiserror::Error)]
@@ -167,14 +167,7 @@ pub enum Refusal {
 impl Refusal {
     /// Something that is not the visitor's fault.
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut log = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            log.push_str(": ");
-            log.push_str(&error.to_string());
-            cause = error.source();
-        }
-        Self::Internal { log }
+        Self::Internal { log: with_causes(error) }
     }
 
     /// Status, and the word for programs.

@@ -8,7 +8,7 @@ use super::{GradientScale, Subset, TrainConfig, TrainError, Trainer, dequantize,
 use crate::data::{LabelledData, Seed, derived_rng};
 
 /// 2^32, the denominator of hyper-parameters.
-const ONE: f64 = (1u64 << 32) as f64;
+const ONE: f64 = Hyper::ONE as f64;
 
 /// AdamW in f64 with the hyper-parameters' exact raw values, as the float world computes it.
 ///

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use store::layout::{EPOCHS_DIR, PROOFS_DIR, RunFile};
 
 use super::RemoteError;
-use crate::bundles::survey::{Limits, run_of};
+use crate::bundles::survey::{Limits, TooMuch, run_of};
 
 /// Most objects of a store.
 const MAX_OBJECTS: usize = 1 << 21;
@@ -62,18 +62,9 @@ pub enum ObjectsError {
         /// The name.
         key: String,
     },
-    /// Too many files.
-    #[error("more than {limit} files")]
-    Files {
-        /// Most that are taken.
-        limit: u64,
-    },
-    /// Too many bytes.
-    #[error("more than {limit} bytes")]
-    Bytes {
-        /// Most that are taken.
-        limit: u64,
-    },
+    /// More than a bundle may have.
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
 }
 
 /// Runs of a store, by the names of their directories.
@@ -159,15 +150,20 @@ fn sort(prefix: &Path, found: &[ObjectMeta], limits: &Limits) -> Listing {
     }
     // A name without a file is a folder's mark in some stores.
     listing.runs.retain(|_, run| run.as_ref().map_or(true, |objects| !objects.is_empty()));
-    let limit = limits.max_bytes;
     for run in listing.runs.values_mut() {
-        let bytes = |objects: &Objects| objects.values().fold(0u64, |sum, version| sum.saturating_add(version.size));
-        if run.as_ref().is_ok_and(|objects| bytes(objects) > limit) {
-            *run = Err(ObjectsError::Bytes { limit });
+        if let Ok(objects) = run
+            && let Err(refusal) = limits.check_bytes(bytes(objects))
+        {
+            *run = Err(refusal.into());
         }
     }
     listing.limit(limits);
     listing
+}
+
+/// Bytes of all objects.
+fn bytes(objects: &Objects) -> u64 {
+    objects.values().fold(0, |sum, version| sum.saturating_add(version.size))
 }
 
 fn add(objects: &mut Objects, object: &ObjectMeta, file: &str, limits: &Limits) -> Result<(), ObjectsError> {
@@ -181,8 +177,7 @@ fn add(objects: &mut Objects, object: &ObjectMeta, file: &str, limits: &Limits) 
     if objects.insert(file.to_owned(), object.into()).is_some() {
         return Err(ObjectsError::Twice { key: key() });
     }
-    let limit = limits.max_files;
-    if objects.len() as u64 > limit { Err(ObjectsError::Files { limit }) } else { Ok(()) }
+    Ok(limits.check_files(objects.len() as u64)?)
 }
 
 /// What follows a prefix in the name of an object.
@@ -275,11 +270,11 @@ mod tests {
         let limits = Limits { max_files: 3, max_bytes: 300, ..Limits::default() };
         assert!(sorted("", &keys, &limits).runs[&run].is_ok());
         let files = sorted("", &keys, &Limits { max_files: 2, ..limits });
-        assert_eq!(files.runs[&run], Err(ObjectsError::Files { limit: 2 }));
+        assert_eq!(files.runs[&run], Err(TooMuch::Files { limit: 2 }.into()));
         let bytes = sorted("", &keys, &Limits { max_bytes: 299, ..limits });
-        assert_eq!(bytes.runs[&run], Err(ObjectsError::Bytes { limit: 299 }));
+        assert_eq!(bytes.runs[&run], Err(TooMuch::Bytes { limit: 299 }.into()));
         let vast = [(format!("{run}/run.json"), u64::MAX), (format!("{run}/steps.jsonl"), u64::MAX)];
-        assert!(matches!(sorted("", &vast, &limits).runs[&run], Err(ObjectsError::Bytes { .. })));
+        assert!(matches!(sorted("", &vast, &limits).runs[&run], Err(ObjectsError::TooMuch(TooMuch::Bytes { .. }))));
         let runs: Vec<_> = (1..4).map(|n| (format!("run-0x{}0{n}/run.json", "00".repeat(31)), 1)).collect();
         let few = sorted("", &runs, &Limits { max_bundles: 2, ..limits });
         assert_eq!((few.runs.len(), few.more), (2, true));
