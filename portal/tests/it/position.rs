@@ -143,10 +143,10 @@ async fn a_database_of_an_older_program_is_brought_forward() {
         index.confirm(runs[0], block(0, 10).at, Some(&one.head(10, false)), false).await.unwrap();
         let listed = async |index: &Index| index.list(&RunFilter::default(), RunSort::Steps, None, 10).await.unwrap();
         let before = listed(&index).await;
-        assert_eq!(before.runs.iter().map(|run| run.status).collect::<Vec<_>>(), [
-            Status::BundleNotSeen,
-            Status::Unconfirmed
-        ]);
+        assert_eq!(
+            before.runs.iter().map(|run| run.status).collect::<Vec<_>>(),
+            [Status::BundleNotSeen, Status::Unconfirmed]
+        );
         index.close().await;
 
         sqlx::any::install_default_drivers();

@@ -110,7 +110,18 @@ fn install(tools: &Tools) -> anyhow::Result<PathBuf> {
 /// nginx over the folder of pages.
 struct Nginx {
     address: String,
-    _running: Running,
+    /// What ends it with its workers, which do not notice when it is killed.
+    stop: Command,
+    running: Running,
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        if self.stop.status().is_ok_and(|status| status.success()) {
+            // Otherwise it is killed.
+            let _ = self.running.wait();
+        }
+    }
 }
 
 impl Nginx {
@@ -129,14 +140,14 @@ impl Nginx {
         fs::write(&file, settings).with_context(|| format!("write {}", file.display()))?;
         // Its workers give up root's rights and then read the pages as nobody.
         let user = if fs::metadata("/root").is_ok_and(|_| fs::read_dir("/root").is_ok()) { "user root; " } else { "" };
-        let child = Command::new(bin.join("nginx"))
-            .arg("-c")
-            .arg(&file)
-            .arg("-e")
-            .arg(dir.join("error.log"))
-            .args(["-g", user])
-            .spawn()
-            .context("run nginx")?;
+        let program = || {
+            let mut command = Command::new(bin.join("nginx"));
+            command.arg("-c").arg(&file).arg("-e").arg(dir.join("error.log")).args(["-g", user]);
+            command
+        };
+        let child = program().spawn().context("run nginx")?;
+        let mut stop = program();
+        stop.args(["-s", "stop"]);
         let address = format!("http://127.0.0.1:{port}");
         let running = Running(child);
         let start = Instant::now();
@@ -144,7 +155,7 @@ impl Nginx {
             ensure!(start.elapsed() < Duration::from_secs(20), "nginx does not listen, see {at}/error.log");
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(Self { address, _running: running })
+        Ok(Self { address, stop, running })
     }
 }
 
