@@ -63,9 +63,11 @@ enum Source {
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub(crate) program: Program,
-    /// Columns that no part before reads.
+    /// Columns that it reads.
+    pub(crate) reads: Vec<Column>,
+    /// Those of them that no part before reads.
     pub(crate) loads: Vec<Column>,
-    /// Columns that no later part reads.
+    /// Those of them that no later part reads.
     pub(crate) drops: Vec<Column>,
 }
 
@@ -111,6 +113,7 @@ pub(crate) fn numerator(cs: &ConstraintSystem<Fr>) -> Result<Vec<Part>, EngineEr
         let later = |c: &Column| groups[i + 1..].iter().any(|(_, read)| read.contains(c));
         parts.push(Part {
             program: program(sources)?,
+            reads: read.iter().copied().collect(),
             loads: read.iter().copied().filter(|c| loaded.insert(*c)).collect(),
             drops: read.iter().copied().filter(|c| !later(c)).collect(),
         });

@@ -2,6 +2,7 @@
 
 use halo2_proofs::plonk::Error as PlonkError;
 
+use crate::memory::MemoryLimit;
 use crate::watch::Phase;
 
 /// Failures of key preparation and proving.
@@ -29,6 +30,22 @@ pub enum EngineError {
         expected: [u8; 8],
         /// The first bytes.
         got: [u8; 8],
+    },
+    /// A stored key that is shorter or longer than keys of its circuit.
+    #[error("stored key has {got} bytes, expected {expected}")]
+    KeyLength {
+        /// Of the circuit's key; at least so many, if the key ends before its columns begin.
+        expected: u64,
+        /// Found.
+        got: u64,
+    },
+    /// No way of making the proof stays within the limit.
+    #[error("a proof takes {need} bytes at least, the memory limit is {limit}")]
+    Memory {
+        /// What was allowed.
+        limit: MemoryLimit,
+        /// What the way with the least memory takes.
+        need: u64,
     },
     /// A stored key that is damaged, or another circuit's.
     #[error("stored key: {0}")]

@@ -1,26 +1,25 @@
 //! What proving needs of a key beyond the library's: the compiled constraints, the domain, and on wish the values of the
 //! key's own columns on all cosets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use halo2_proofs::{
-    halo2curves::{
-        bn256::{Fr, G1Affine},
-        ff::{Field, PrimeField},
-    },
-    plonk::ProvingKey,
+use halo2_proofs::halo2curves::{
+    bn256::Fr,
+    ff::{Field, PrimeField},
 };
 use rayon::prelude::*;
 
 use crate::constraints::{Part, compressed, numerator};
 use crate::error::EngineError;
 use crate::fft::{Coset, Domain, bit_reverse, powers_from};
+use crate::memory::{CircuitBytes, MemoryLimit, Sizes, Work};
 use crate::program::{Column, Program};
+use crate::view::KeyView;
 
 /// What is kept of the key's own columns (fixed, permutation, Lagrange) between proofs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CosetCache {
-    /// Their values on all cosets, if these take at most so many bytes.
+    /// Their values on all cosets, if these take at most so many bytes; under a memory limit, of as many columns as fit.
     UpTo(usize),
     /// Nothing: each proof transforms them anew.
     Off,
@@ -37,37 +36,74 @@ pub struct PreparedKey {
     /// Input and table of each lookup.
     pub(crate) lookups: Vec<[Program; 2]>,
     cached: Vec<HashMap<Column, Vec<Fr>>>,
+    work: Work,
+    need: u64,
 }
 
 impl PreparedKey {
-    /// Prepares a key.
+    /// Prepares a key for proofs that take the memory they like.
     ///
     /// Errors: [`EngineError::Unsupported`].
-    pub fn new(pk: &ProvingKey<G1Affine>, cache: CosetCache) -> Result<Self, EngineError> {
-        let cs = pk.get_vk().cs();
-        let n = pk.l0().len();
-        let domain = Domain::new(n.trailing_zeros());
+    pub fn new<'k>(pk: impl Into<KeyView<'k>>, cache: CosetCache) -> Result<Self, EngineError> {
+        Self::prepare(&pk.into(), cache, CircuitBytes::default(), None)
+    }
+
+    /// Prepares a key for proofs that hold at most `limit`, with circuits that hold `circuit` besides. What does not fit is
+    /// computed anew when it is needed: first the values on cosets, column by column, then everything that is done side by side
+    /// is done one after the other. Proofs are the same, byte for byte.
+    ///
+    /// Errors: [`EngineError::Memory`] when no way of proving is within the limit; [`EngineError::Unsupported`].
+    pub fn within<'k>(
+        pk: impl Into<KeyView<'k>>,
+        cache: CosetCache,
+        circuit: CircuitBytes,
+        limit: MemoryLimit,
+    ) -> Result<Self, EngineError> {
+        Self::prepare(&pk.into(), cache, circuit, Some(limit))
+    }
+
+    fn prepare(
+        pk: &KeyView<'_>,
+        cache: CosetCache,
+        circuit: CircuitBytes,
+        limit: Option<MemoryLimit>,
+    ) -> Result<Self, EngineError> {
+        let cs = pk.vk.cs();
+        let k = pk.lagrange[0].len().trailing_zeros();
+        let numerator = numerator(cs)?;
+        let sizes = Sizes::new(k, cs);
+        let own = own_columns(&numerator);
+        let plan = Plan::choose(&sizes, &numerator, pk.held, &own, cache, circuit, limit)?;
+        let domain = Domain::new(k);
         // h has degree below (degree − 1)·n: that many cosets determine it. Powers of the generator of the whole group give
         // cosets that differ from each other and from the subgroup itself.
         let shifts = powers_from(Fr::MULTIPLICATIVE_GENERATOR, Fr::MULTIPLICATIVE_GENERATOR, cs.degree() - 1);
-        let numerator = numerator(cs)?;
         let lookups = cs
             .lookups()
             .iter()
             .map(|l| Ok([compressed(l.input_expressions())?, compressed(l.table_expressions())?]))
             .collect::<Result<_, EngineError>>()?;
-        let mut key =
-            Self { digest: pk.get_vk().transcript_repr(), domain, shifts, numerator, lookups, cached: Vec::new() };
-        let own: Vec<Column> = key.numerator.iter().flat_map(|p| &p.loads).copied().filter(|c| is_own(*c)).collect();
-        let bytes = key.shifts.len() * own.len() * n * size_of::<Fr>();
-        if matches!(cache, CosetCache::UpTo(most) if bytes <= most) {
+        let Plan { cached, work, need } = plan;
+        let digest = pk.vk.transcript_repr();
+        let mut key = Self { digest, domain, shifts, numerator, lookups, cached: Vec::new(), work, need };
+        if !cached.is_empty() {
             let on_coset = |shift: &Fr| {
                 let coset = key.domain.coset(*shift);
-                own.par_iter().filter_map(|c| Some((*c, key.own_values(pk, &coset, *c)?))).collect()
+                cached.par_iter().filter_map(|c| Some((*c, key.own_values(pk, &coset, *c)?))).collect()
             };
             key.cached = key.shifts.iter().map(on_coset).collect();
         }
         Ok(key)
+    }
+
+    /// Bytes that a proof with this key holds at most: the key as far as it is in memory, reference string, witness, working space.
+    pub fn need(&self) -> u64 {
+        self.need
+    }
+
+    /// How much is done at once.
+    pub(crate) fn work(&self) -> Work {
+        self.work
     }
 
     /// Bytes of cached values.
@@ -78,8 +114,8 @@ impl PreparedKey {
     /// Refuses a proving key that this was not prepared from.
     ///
     /// Errors: [`EngineError::KeyMismatch`].
-    pub(crate) fn check(&self, pk: &ProvingKey<G1Affine>) -> Result<(), EngineError> {
-        if pk.get_vk().transcript_repr() != self.digest { Err(EngineError::KeyMismatch) } else { Ok(()) }
+    pub(crate) fn check(&self, pk: &KeyView<'_>) -> Result<(), EngineError> {
+        if pk.vk.transcript_repr() != self.digest { Err(EngineError::KeyMismatch) } else { Ok(()) }
     }
 
     /// Cached values of a column of the key on a coset.
@@ -88,13 +124,13 @@ impl PreparedKey {
     }
 
     /// Values of a column of the key on a coset; `None` if it is not one of the key's.
-    pub(crate) fn own_values(&self, pk: &ProvingKey<G1Affine>, coset: &Coset, column: Column) -> Option<Vec<Fr>> {
-        let polynomial: &[Fr] = match column {
-            Column::Fixed(i) => &pk.fixed_polys()[i],
-            Column::First => pk.l0(),
-            Column::Last => pk.l_last(),
-            Column::Active => pk.l_active_row(),
-            Column::Sigma(j) => &pk.permutation().polys()[j],
+    pub(crate) fn own_values(&self, pk: &KeyView<'_>, coset: &Coset, column: Column) -> Option<Vec<Fr>> {
+        let polynomial = match column {
+            Column::Fixed(i) => pk.fixed_polys[i],
+            Column::First => pk.lagrange[0],
+            Column::Last => pk.lagrange[1],
+            Column::Active => pk.lagrange[2],
+            Column::Sigma(j) => pk.sigma_polys[j],
             Column::Point => return Some(powers_from(coset.shift(), self.domain.omega(), self.domain.n())),
             _ => return None,
         };
@@ -107,6 +143,52 @@ impl PreparedKey {
     pub(crate) fn vanishing(&self, shift: &Fr) -> Fr {
         shift.pow_vartime([self.domain.n() as u64]) - Fr::ONE
     }
+}
+
+/// What is kept, and how proofs are made.
+struct Plan {
+    cached: BTreeSet<Column>,
+    work: Work,
+    need: u64,
+}
+
+impl Plan {
+    /// The fastest that fits.
+    ///
+    /// Errors: [`EngineError::Memory`] if none does.
+    fn choose(
+        sizes: &Sizes,
+        parts: &[Part],
+        held: u64,
+        own: &[Column],
+        cache: CosetCache,
+        circuit: CircuitBytes,
+        limit: Option<MemoryLimit>,
+    ) -> Result<Self, EngineError> {
+        let plan = |n_cached: usize, work: Work| {
+            let cached = own[..n_cached].iter().copied().collect();
+            let need = sizes.need(parts, held, circuit, &cached, work);
+            Self { cached, work, need }
+        };
+        let allowed = |n_cached: usize| match cache {
+            CosetCache::UpTo(most) => sizes.cached(n_cached) <= most as u64,
+            CosetCache::Off => n_cached == 0,
+        };
+        let Some(limit) = limit else {
+            return Ok(plan(if allowed(own.len()) { own.len() } else { 0 }, Work::AtOnce));
+        };
+        let at_once = (0..=own.len()).rev().filter(|n| allowed(*n)).map(|n| plan(n, Work::AtOnce));
+        let least = plan(0, Work::OneByOne);
+        let need = least.need;
+        at_once.chain([least]).find(|plan| plan.need <= limit.0).ok_or(EngineError::Memory { limit, need })
+    }
+}
+
+/// The columns of the key that the constraints read, each once; those first whose values cost a transform.
+fn own_columns(parts: &[Part]) -> Vec<Column> {
+    let mut own: Vec<Column> = parts.iter().flat_map(|part| &part.loads).copied().filter(|c| is_own(*c)).collect();
+    own.sort_by_key(|column| *column == Column::Point);
+    own
 }
 
 fn is_own(column: Column) -> bool {

@@ -3,13 +3,15 @@
 //! Serves provers: given the library's proving key it makes the proofs that the library's verifier, snark-verifier and the
 //! Solidity verifier accept. Soundness does not rest on it, because the verifier is the library's;
 //! zero-knowledge does, which is why it draws the same randomness in the same order and number as the library
-//! (docs/adr/0011). Layer L1: depends on `vkey` only, opens no files.
+//! (docs/adr/0011). Layer L1: depends on `vkey` only, opens no files: a stored key is read in bytes that the caller mapped.
 //!
 //! | module | purpose |
 //! |---|---|
 //! | [`prove`](mod@prove) | the rounds of a proof |
 //! | `keygen`, `stored` | keys, and their files |
+//! | `view`, `place` | a key's columns, wherever they are |
 //! | `key` | what is prepared once for a key |
+//! | `memory` | how much memory a proof takes, and how it takes less |
 //! | `witness` | synthesis, and commitments phase by phase |
 //! | `constraints` | gates, permutation and lookups as one program |
 //! | `program` | expressions compiled, evaluated over blocks of rows |
@@ -38,17 +40,22 @@ mod ifma;
 mod key;
 mod keygen;
 mod lookup;
+mod memory;
 mod opening;
+mod place;
 mod poly;
 mod program;
 mod quotient;
 mod stored;
+mod view;
 mod watch;
 mod witness;
 
 pub use error::EngineError;
 pub use key::{CosetCache, PreparedKey};
 pub use keygen::{generate_key, generate_verifying_key};
+pub use memory::{CircuitBytes, KeyPlace, MemoryLimit, check_memory};
 pub use prove::{prove, prove_watched};
-pub use stored::{read_key, write_key};
+pub use stored::{Key, StoredKey, read_key, write_key};
+pub use view::KeyView;
 pub use watch::{Phase, Unwatched, Watch};

@@ -10,10 +10,11 @@ use rayon::prelude::*;
 
 use crate::msm::limbs;
 
-/// Usable rows of the permuted columns, or `None` if an input is not in the table. Both sides have the same length.
-pub(crate) fn permute(inputs: &[Fr], table: &[Fr]) -> Option<(Vec<Fr>, Vec<Fr>)> {
+/// Usable rows of the permuted columns, or `None` if an input is not in the table. Both sides have the same length. There is room
+/// for `n` rows, so that blinding them moves nothing.
+pub(crate) fn permute(inputs: &[Fr], table: &[Fr], n: usize) -> Option<(Vec<Fr>, Vec<Fr>)> {
     let (inputs, table) = rayon::join(|| sorted(inputs), || sorted(table));
-    let mut permuted = Vec::with_capacity(inputs.len());
+    let mut permuted = Vec::with_capacity(n);
     // Which rows take a left-over entry, and the entries left over.
     let mut free = Vec::new();
     let mut left = Vec::new();
@@ -31,7 +32,8 @@ pub(crate) fn permute(inputs: &[Fr], table: &[Fr]) -> Option<(Vec<Fr>, Vec<Fr>)>
         permuted.push(*input);
     }
     left.extend(table.map(|(_, entry)| entry));
-    let mut entries = permuted.clone();
+    let mut entries = Vec::with_capacity(n);
+    entries.extend_from_slice(&permuted);
     for (row, entry) in free.into_iter().zip(left) {
         entries[row] = entry;
     }

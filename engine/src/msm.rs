@@ -17,6 +17,7 @@ use halo2_proofs::halo2curves::{
 use rayon::prelude::*;
 
 use crate::batch_affine::{BatchAdder, NEGATIVE, term};
+use crate::memory::Work;
 
 /// Most bits of the magnitudes of each class.
 const CLASSES: [usize; 4] = [16, 32, 64, 254];
@@ -26,12 +27,21 @@ const FEW: usize = 24;
 const CHUNK: usize = 1 << 18;
 /// Largest digit in bits.
 const MAX_WINDOW: usize = 16;
+
 /// Commitments to several columns over the same bases.
 ///
 /// # Panics
 /// If a column is longer than the bases.
 pub fn commit_all(columns: &[&[Fr]], bases: &[G1Affine]) -> Vec<G1Affine> {
-    let sums: Vec<G1> = columns.par_iter().map(|column| msm(column, bases)).collect();
+    commit(columns, bases, Work::AtOnce)
+}
+
+/// [`commit_all`], with as many columns in work at a time as `work` says.
+pub(crate) fn commit(columns: &[&[Fr]], bases: &[G1Affine], work: Work) -> Vec<G1Affine> {
+    let sums: Vec<G1> = match work {
+        Work::AtOnce => columns.par_iter().map(|column| msm(column, bases)).collect(),
+        Work::OneByOne => columns.iter().map(|column| msm(column, bases)).collect(),
+    };
     let mut out = vec![G1Affine::identity(); sums.len()];
     G1::batch_normalize(&sums, &mut out);
     out
@@ -53,6 +63,21 @@ pub fn msm(scalars: &[Fr], bases: &[G1Affine]) -> G1 {
     a + b + c + d
 }
 
+/// Bytes that [`msm`] of `n` terms takes besides its operands, at most, on so many threads: the entries, which grow by doubling
+/// until they are gathered, and the buckets of one window on each thread.
+pub(crate) fn working_space(n: usize, threads: usize) -> u64 {
+    // Twice while they grow, once gathered, and a third of it again for what is being doubled.
+    const ENTRY: usize = 120;
+    let mut lengths = vec![0; CLASSES[3] + 1];
+    lengths[CLASSES[3]] = n;
+    let buckets = 1 << (best_width(&lengths) - 1);
+    let chunk = CHUNK.min(n);
+    let (terms, pairs) = (chunk / 2 + buckets, buckets.max(chunk / 2));
+    // Points while they grow, both lists of terms, pairs with places, order with digits, starts with lists, and one batch.
+    let window = 64 * (3 * buckets + 2 * terms) + 12 * pairs + 8 * chunk + 16 * buckets + (1 << 18);
+    (ENTRY * n + threads * window) as u64
+}
+
 /// Scalars of one class: index with sign, and magnitude in 64-bit limbs, least first.
 struct Entries<const L: usize> {
     indices: Vec<u32>,
@@ -63,7 +88,11 @@ struct Entries<const L: usize> {
 
 impl<const L: usize> Entries<L> {
     fn new() -> Self {
-        Self { indices: Vec::new(), magnitudes: Vec::new(), lengths: vec![0; 64 * L + 1] }
+        Self::with_capacity(0)
+    }
+
+    fn with_capacity(n: usize) -> Self {
+        Self { indices: Vec::with_capacity(n), magnitudes: Vec::with_capacity(n), lengths: vec![0; 64 * L + 1] }
     }
 }
 
@@ -131,7 +160,8 @@ fn classify(scalars: &[Fr]) -> [Entries<4>; 4] {
             out
         })
         .collect();
-    let mut out = CLASSES.map(|_| Entries::new());
+    let mut out =
+        std::array::from_fn(|class| Entries::with_capacity(parts.iter().map(|part| part[class].indices.len()).sum()));
     for part in parts {
         for (all, some) in out.iter_mut().zip(part) {
             all.append(some);
@@ -215,7 +245,7 @@ fn window_sum<const L: usize>(
     width: usize,
     range: Range<usize>,
 ) -> G1 {
-    let mut buckets = Buckets::new(1 << (width - 1));
+    let mut buckets = Buckets::new(1 << (width - 1), CHUNK.min(range.len()));
     let mut digits = Vec::with_capacity(CHUNK.min(range.len()));
     for start in range.clone().step_by(CHUNK) {
         let chunk = start..(start + CHUNK).min(range.end);
@@ -245,19 +275,21 @@ struct Buckets {
 }
 
 impl Buckets {
-    fn new(n: usize) -> Self {
+    /// `n` buckets with room for `chunk` terms at a time.
+    fn new(n: usize, chunk: usize) -> Self {
+        let (terms, pairs) = (chunk / 2 + n, n.max(chunk / 2));
         Self {
             n,
             empty: true,
             adder: BatchAdder::default(),
             points: vec![G1Affine::identity(); n],
-            order: Vec::new(),
-            starts: Vec::new(),
-            lists: Vec::new(),
-            terms: Vec::new(),
-            sums: Vec::new(),
-            pairs: Vec::new(),
-            places: Vec::new(),
+            order: Vec::with_capacity(chunk),
+            starts: Vec::with_capacity(n + 1),
+            lists: Vec::with_capacity(n.min(chunk / 2)),
+            terms: Vec::with_capacity(terms),
+            sums: Vec::with_capacity(terms),
+            pairs: Vec::with_capacity(pairs),
+            places: Vec::with_capacity(pairs),
         }
     }
 

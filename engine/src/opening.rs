@@ -14,7 +14,8 @@ use halo2_proofs::{
 use rayon::prelude::*;
 
 use crate::error::EngineError;
-use crate::msm::commit_all;
+use crate::memory::Work;
+use crate::msm::commit;
 use crate::poly::{Poly, combine, divide};
 
 /// A polynomial (a number that the caller gives it), a point, and the value there.
@@ -63,7 +64,8 @@ fn sets(queries: &[Query]) -> Vec<Set> {
     sets
 }
 
-/// Proves the queries. `terms` gives the polynomials that a number stands for, with factors.
+/// Proves the queries. `terms` gives the polynomials that a number stands for, with factors; how many quotients are made at once
+/// is `work`'s to say.
 ///
 /// Errors: [`EngineError::Transcript`].
 pub(crate) fn open<'p, E, T>(
@@ -71,6 +73,7 @@ pub(crate) fn open<'p, E, T>(
     bases: &[G1Affine],
     queries: &[Query],
     terms: impl Fn(usize) -> Vec<(Fr, Poly<'p>)>,
+    work: Work,
     transcript: &mut T,
 ) -> Result<(), EngineError>
 where
@@ -98,28 +101,9 @@ where
             (combine(n, &all), lagrange_interpolate(&set.points, &values))
         })
         .collect();
-    let quotients: Vec<Vec<Fr>> = sets
-        .par_iter()
-        .zip(&folded)
-        .map(|(set, (sum, low))| {
-            let mut quotient = sum.clone();
-            for (c, l) in quotient.iter_mut().zip(low) {
-                *c -= l;
-            }
-            for point in &set.points {
-                divide(&mut quotient, *point);
-            }
-            quotient
-        })
-        .collect();
     let v_powers: Vec<Fr> = std::iter::successors(Some(Fr::ONE), |p| Some(*p * v)).take(sets.len()).collect();
-    let terms_of = |polys: &'_ [Vec<Fr>], factors: &[Fr]| -> Vec<Fr> {
-        let terms: Vec<(Fr, Poly<'_>)> = factors.iter().copied().zip(polys.iter().map(|p| Poly::natural(p))).collect();
-        combine(n, &terms)
-    };
-    let h = terms_of(&quotients, &v_powers);
-    drop(quotients);
-    transcript.write_point(commit_all(&[&h], bases)[0])?;
+    let h = quotient(n, &sets, &folded, &v_powers, work);
+    transcript.write_point(commit(&[&h], bases, work)[0])?;
 
     let u: Fr = *transcript.squeeze_challenge_scalar::<()>();
     let mut points: Vec<Fr> = Vec::new();
@@ -145,6 +129,36 @@ where
     // The verifier's equation is scaled so that the first set has factor 1.
     let scale: Fr = differences.first().and_then(|d| Option::from(d.invert())).unwrap_or(Fr::ONE);
     last.par_iter_mut().with_min_len(1 << 10).for_each(|c| *c *= scale);
-    transcript.write_point(commit_all(&[&last], bases)[0])?;
+    transcript.write_point(commit(&[&last], bases, work)[0])?;
     Ok(())
+}
+
+/// `Σ v^j·(sum_j − low_j) / Z_j`, where Z_j vanishes at the points of set j.
+fn quotient(n: usize, sets: &[Set], folded: &[(Vec<Fr>, Vec<Fr>)], v_powers: &[Fr], work: Work) -> Vec<Fr> {
+    let of_set = |set: &Set, (sum, low): &(Vec<Fr>, Vec<Fr>)| {
+        let mut quotient = sum.clone();
+        for (c, l) in quotient.iter_mut().zip(low) {
+            *c -= l;
+        }
+        for point in &set.points {
+            divide(&mut quotient, *point);
+        }
+        quotient
+    };
+    match work {
+        Work::AtOnce => {
+            let quotients: Vec<Vec<Fr>> =
+                sets.par_iter().zip(folded).map(|(set, folded)| of_set(set, folded)).collect();
+            let terms: Vec<_> = v_powers.iter().copied().zip(quotients.iter().map(|q| Poly::natural(q))).collect();
+            combine(n, &terms)
+        }
+        Work::OneByOne => {
+            let mut out = vec![Fr::ZERO; n];
+            for ((set, folded), power) in sets.iter().zip(folded).zip(v_powers) {
+                let quotient = of_set(set, folded);
+                out.par_iter_mut().zip(&quotient).with_min_len(1 << 10).for_each(|(o, q)| *o += *power * q);
+            }
+            out
+        }
+    }
 }

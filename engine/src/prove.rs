@@ -5,7 +5,7 @@ use halo2_proofs::{
         bn256::{Bn256, Fr, G1Affine},
         ff::{Field, PrimeField},
     },
-    plonk::{Circuit, ConstraintSystem, ProvingKey},
+    plonk::{Circuit, ConstraintSystem},
     poly::{commitment::Params as _, kzg::commitment::ParamsKZG},
     transcript::{EncodedChallenge, TranscriptWrite},
 };
@@ -20,11 +20,12 @@ use crate::fft::Domain;
 use crate::grand_product::{fractions, running_product};
 use crate::key::PreparedKey;
 use crate::lookup::permute;
-use crate::msm::commit_all;
+use crate::msm::commit;
 use crate::opening::{Query, open};
 use crate::poly::Poly;
 use crate::program::{Column, Symbol};
 use crate::quotient;
+use crate::view::KeyView;
 use crate::watch::{Phase, Unwatched, Watch, enter};
 use crate::witness::synthesize;
 
@@ -41,9 +42,9 @@ const RANDOM_CHUNK: usize = 1 << 12;
 /// The circuit is dropped when it has filled its columns.
 ///
 /// Errors: [`EngineError`]. A false witness yields a proof that does not verify.
-pub fn prove<E, T, R, C>(
+pub fn prove<'k, E, T, R, C>(
     params: &ParamsKZG<Bn256>,
-    pk: &ProvingKey<G1Affine>,
+    pk: impl Into<KeyView<'k>>,
     key: &PreparedKey,
     circuit: C,
     instances: &[&[Fr]],
@@ -62,8 +63,8 @@ where
 /// [`prove`] that tells `watch` of each phase before it begins, and ends when told to.
 ///
 /// Errors: [`EngineError`], [`EngineError::Cancelled`] among them; the transcript is then of no use.
-pub fn prove_watched<E, T, R, C>(
-    (params, pk, key): (&ParamsKZG<Bn256>, &ProvingKey<G1Affine>, &PreparedKey),
+pub fn prove_watched<'k, E, T, R, C>(
+    (params, pk, key): (&ParamsKZG<Bn256>, impl Into<KeyView<'k>>, &PreparedKey),
     circuit: C,
     instances: &[&[Fr]],
     mut rng: R,
@@ -76,15 +77,16 @@ where
     R: RngCore + CryptoRng + Sync,
     C: Circuit<Fr>,
 {
-    let cs = pk.get_vk().cs();
+    let pk = &pk.into();
+    let cs = pk.vk.cs();
     key.check(pk)?;
     check_inputs(params, key, cs, instances)?;
     let bases = Bases::new(params)?;
     let (domain, n) = (&key.domain, key.domain.n());
-    pk.get_vk().hash_into(transcript)?;
+    pk.vk.hash_into(transcript)?;
 
     enter(watch, Phase::Witness)?;
-    let witness = synthesize(cs, &bases, &circuit, instances, &mut rng, transcript)?;
+    let witness = synthesize(cs, &bases, &circuit, instances, key.work(), &mut rng, transcript)?;
     // Its cells may take as much memory as the columns.
     drop(circuit);
     let mut columns = Columns {
@@ -105,11 +107,11 @@ where
     lookup_products(cs, compressed, &mut columns, &symbols, &mut rng);
     let products: Vec<&[Fr]> =
         columns.products.iter().chain(columns.lookups.iter().map(|l| &l.product)).map(Vec::as_slice).collect();
-    write_points(&commit_all(&products, bases.lagrange()), transcript)?;
+    write_points(&commit(&products, bases.lagrange(), key.work()), transcript)?;
 
     enter(watch, Phase::Coefficients)?;
     let random = random_polynomial(n, &mut rng);
-    write_points(&commit_all(&[&random], bases.monomial()), transcript)?;
+    write_points(&commit(&[&random], bases.monomial(), key.work()), transcript)?;
     symbols.y = *transcript.squeeze_challenge_scalar::<()>();
 
     columns.all_mut().into_par_iter().for_each(|values| domain.to_coefficients(values));
@@ -127,7 +129,7 @@ where
         Fr::random(&mut rng);
     }
     let views: Vec<&[Fr]> = pieces.iter().map(Vec::as_slice).collect();
-    write_points(&commit_all(&views, bases.monomial()), transcript)?;
+    write_points(&commit(&views, bases.monomial(), key.work()), transcript)?;
 
     enter(watch, Phase::Opening)?;
     let x: Fr = *transcript.squeeze_challenge_scalar::<()>();
@@ -137,7 +139,7 @@ where
     for value in &evaluated.written {
         transcript.write_scalar(*value)?;
     }
-    open(n, bases.monomial(), &evaluated.queries, |id| polynomials.terms(&evaluated.ids[id]), transcript)
+    open(n, bases.monomial(), &evaluated.queries, |id| polynomials.terms(&evaluated.ids[id]), key.work(), transcript)
 }
 
 fn check_inputs(
@@ -239,7 +241,7 @@ impl Columns {
 #[expect(clippy::too_many_arguments, reason = "one round of the protocol, with all it reads")]
 fn commit_permuted<E, T, R>(
     cs: &ConstraintSystem<Fr>,
-    pk: &ProvingKey<G1Affine>,
+    pk: &KeyView<'_>,
     key: &PreparedKey,
     bases: &Bases<'_>,
     symbols: &Symbols,
@@ -261,13 +263,13 @@ where
                 n,
                 |symbol| symbols.get(symbol),
                 |column| match column {
-                    Column::Fixed(i) => &pk.fixed_values()[i],
+                    Column::Fixed(i) => pk.fixed_values[i],
                     other => columns.get(other),
                 },
             )
         });
         let (mut permuted_input, mut permuted_table) =
-            permute(&input[..usable], &table[..usable]).ok_or(EngineError::NotInTable { lookup })?;
+            permute(&input[..usable], &table[..usable], n).ok_or(EngineError::NotInTable { lookup })?;
         permuted_input.resize_with(n, || Fr::random(&mut *rng));
         permuted_table.resize_with(n, || Fr::random(&mut *rng));
         // A blinding factor for each, which KZG does not use.
@@ -277,7 +279,7 @@ where
         compressed.push([input, table]);
     }
     let views: Vec<&[Fr]> = columns.lookups.iter().flat_map(|l| [l.input.as_slice(), l.table.as_slice()]).collect();
-    write_points(&commit_all(&views, bases.lagrange()), transcript)?;
+    write_points(&commit(&views, bases.lagrange(), key.work()), transcript)?;
     Ok(compressed)
 }
 
@@ -293,7 +295,7 @@ fn blind(cs: &ConstraintSystem<Fr>, product: &mut [Fr], rng: &mut impl RngCore) 
 /// Running products of the permutation argument, a set of columns each; every set starts where the one before ended.
 fn permutation_products(
     cs: &ConstraintSystem<Fr>,
-    pk: &ProvingKey<G1Affine>,
+    pk: &KeyView<'_>,
     domain: &Domain,
     columns: &Columns,
     symbols: &Symbols,
@@ -304,11 +306,11 @@ fn permutation_products(
     let mut first = Fr::ONE;
     let mut out = Vec::new();
     let permuted_columns = cs.permutation().get_columns();
-    for (set, sigmas) in permuted_columns.chunks(set_len(cs)).zip(pk.permutation().permutations().chunks(set_len(cs))) {
+    for (set, sigmas) in permuted_columns.chunks(set_len(cs)).zip(pk.sigma_values.chunks(set_len(cs))) {
         let values: Vec<&[Fr]> = set
             .iter()
             .map(|column| match permuted(column) {
-                Column::Fixed(i) => &pk.fixed_values()[i],
+                Column::Fixed(i) => pk.fixed_values[i],
                 other => columns.get(other),
             })
             .collect();
@@ -390,7 +392,7 @@ enum Id {
 
 /// What the opened polynomials consist of.
 struct Polynomials<'a> {
-    pk: &'a ProvingKey<G1Affine>,
+    pk: &'a KeyView<'a>,
     columns: &'a Columns,
     random: &'a [Fr],
     pieces: &'a [Vec<Fr>],
@@ -402,8 +404,8 @@ impl<'a> Polynomials<'a> {
         let one = |poly| vec![(Fr::ONE, poly)];
         match *id {
             Id::Witness(column) => one(Poly::reversed(self.columns.get(column))),
-            Id::Fixed(i) => one(Poly::natural(&self.pk.fixed_polys()[i])),
-            Id::Sigma(i) => one(Poly::natural(&self.pk.permutation().polys()[i])),
+            Id::Fixed(i) => one(Poly::natural(self.pk.fixed_polys[i])),
+            Id::Sigma(i) => one(Poly::natural(self.pk.sigma_polys[i])),
             Id::Random => one(Poly::natural(self.random)),
             Id::Quotient => {
                 let powers = std::iter::successors(Some(Fr::ONE), |p| Some(*p * self.xn));
@@ -433,7 +435,7 @@ impl Evaluated {
         let n_sets = columns.products.len();
         let advice = cs.advice_queries().iter().map(|(c, r)| (Id::Witness(Column::Advice(c.index())), r.0));
         let fixed = cs.fixed_queries().iter().map(|(c, r)| (Id::Fixed(c.index()), r.0));
-        let sigmas = (0..polynomials.pk.permutation().polys().len()).map(|j| (Id::Sigma(j), 0));
+        let sigmas = (0..polynomials.pk.sigma_polys.len()).map(|j| (Id::Sigma(j), 0));
         let product = |set| Id::Witness(Column::Product(set));
 
         let mut written: Vec<(Id, i32)> = advice.clone().chain(fixed.clone()).collect();

@@ -6,18 +6,14 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use halo2_proofs::{
-    halo2curves::{
-        bn256::{Fr, G1Affine},
-        ff::Field,
-    },
-    plonk::ProvingKey,
-};
+use halo2_proofs::halo2curves::{bn256::Fr, ff::Field};
 use rayon::prelude::*;
 
 use crate::error::EngineError;
 use crate::key::PreparedKey;
+use crate::memory::Work;
 use crate::program::{Column, Symbol};
+use crate::view::KeyView;
 
 /// Coefficients that one task works on.
 const CHUNK: usize = 1 << 10;
@@ -28,7 +24,7 @@ const CHUNK: usize = 1 << 10;
 /// Errors: those of `enter`.
 pub(crate) fn pieces<'a>(
     key: &PreparedKey,
-    pk: &ProvingKey<G1Affine>,
+    pk: &KeyView<'_>,
     witness: impl Fn(Column) -> &'a [Fr] + Sync,
     symbol: impl Fn(Symbol) -> Fr,
     mut enter: impl FnMut(usize) -> Result<(), EngineError>,
@@ -56,9 +52,14 @@ pub(crate) fn pieces<'a>(
             let mut columns: HashMap<Column, Cow<'_, [Fr]>> = HashMap::new();
             let mut values = vec![Fr::ZERO; n];
             for part in &key.numerator {
-                columns.par_extend(part.loads.par_iter().with_max_len(1).map(load));
+                // With little memory a column is transformed anew for each part that reads it.
+                let (loads, drops) = match key.work() {
+                    Work::AtOnce => (&part.loads, &part.drops),
+                    Work::OneByOne => (&part.reads, &part.reads),
+                };
+                columns.par_extend(loads.par_iter().with_max_len(1).map(load));
                 part.program.add_to(&mut values, &symbol, |column| columns[&column].as_ref());
-                columns.retain(|column, _| !part.drops.contains(column));
+                columns.retain(|column, _| !drops.contains(column));
             }
             domain.to_coefficients(&mut values);
             Ok(values)

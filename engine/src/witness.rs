@@ -18,7 +18,8 @@ use rand_core::RngCore;
 
 use crate::bases::Bases;
 use crate::error::EngineError;
-use crate::msm::commit_all;
+use crate::memory::Work;
+use crate::msm::commit;
 
 /// Values of all advice columns, and the challenges drawn meanwhile.
 pub(crate) struct Witness {
@@ -37,6 +38,7 @@ pub(crate) fn synthesize<E, T, R, C>(
     bases: &Bases<'_>,
     circuit: &C,
     instances: &[&[Fr]],
+    work: Work,
     rng: &mut R,
     transcript: &mut T,
 ) -> Result<Witness, EngineError>
@@ -52,6 +54,7 @@ where
     let mut session = Session {
         bases,
         instances,
+        work,
         usable_rows: n - (cs.blinding_factors() + 1),
         n_phases: column_phases.iter().max().copied().unwrap_or(0) + 1,
         phase: 0,
@@ -85,6 +88,7 @@ where
 struct Session<'a, E, T, R> {
     bases: &'a Bases<'a>,
     instances: &'a [&'a [Fr]],
+    work: Work,
     usable_rows: usize,
     n_phases: u8,
     phase: u8,
@@ -159,7 +163,7 @@ where
             Fr::random(&mut *self.rng);
         }
         let values: Vec<&[Fr]> = columns.iter().map(|&c| self.advice[c].as_slice()).collect();
-        for commitment in commit_all(&values, self.bases.lagrange()) {
+        for commitment in commit(&values, self.bases.lagrange(), self.work) {
             self.transcript.write_point(commitment)?;
         }
         for (challenge, phase) in self.challenges.iter_mut().zip(&self.challenge_phases) {

@@ -8,6 +8,8 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+use memmap2::Mmap;
 use sha2::{Digest as _, Sha256};
 
 use crate::fs::{TEMPORARY_PREFIX, sync_parent};
@@ -15,8 +17,11 @@ use crate::fs::{TEMPORARY_PREFIX, sync_parent};
 /// First bytes of every file, with the version of the format.
 const MAGIC: &[u8; 8] = b"cairnca1";
 
+/// Length of the digest.
+const DIGEST: usize = 32;
+
 /// Length of magic and digest.
-const OVERHEAD: u64 = 8 + 32;
+const OVERHEAD: u64 = (MAGIC.len() + DIGEST) as u64;
 
 /// Buffer between payload and hash.
 const BUFFER: usize = 1 << 20;
@@ -130,12 +135,44 @@ impl ArtifactCache {
         let value = read(&mut BufReader::with_capacity(BUFFER, &mut hashing));
         io::copy(&mut hashing, &mut io::sink()).map_err(failed("read", &path))?;
         let got: [u8; 32] = hashing.hasher.finalize().into();
-        let mut expected = [0; 32];
+        let mut expected = [0; DIGEST];
         source.read_exact(&mut expected).map_err(failed("read", &path))?;
         if got != expected {
             return Err(damaged("its SHA-256 differs"));
         }
         value.map(Some).map_err(failed("read", &path))
+    }
+
+    /// The payload where it is: the file is mapped into memory, not read, and stays mapped as long as a part of the result is
+    /// kept. None if there is no such artifact. The payload begins at a multiple of 8 bytes.
+    ///
+    /// Length and digest are checked here, which reads the file once; its pages then belong to the system, which can take them back
+    /// and read them again. The file that was mapped stays whole when it is replaced by [`Self::put`] or removed. Whoever writes
+    /// into it in place, or cuts it, changes what is mapped: the owner of the directory must not let that happen.
+    ///
+    /// **Errors**: [`CacheError::Damaged`]; [`CacheError::Io`].
+    pub fn map(&self, key: &CacheKey) -> Result<Option<Bytes>, CacheError> {
+        let path = self.path(key);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(failed("open", &path))?,
+        };
+        let damaged = |reason| CacheError::Damaged { path: path.clone(), reason };
+        // Nothing cannot be mapped.
+        if file.metadata().map_err(failed("open", &path))?.len() < OVERHEAD {
+            return Err(damaged("too short"));
+        }
+        let map = map(&file).map_err(failed("map", &path))?;
+        let (content, expected) = map.split_last_chunk::<DIGEST>().ok_or_else(|| damaged("too short"))?;
+        if !content.starts_with(MAGIC) {
+            return Err(damaged("not a file of this cache"));
+        }
+        let got: [u8; DIGEST] = Sha256::digest(content).into();
+        if got != *expected {
+            return Err(damaged("its SHA-256 differs"));
+        }
+        let payload = MAGIC.len()..content.len();
+        Ok(Some(Bytes::from_owner(map).slice(payload)))
     }
 
     /// The payload as bytes; none if there is no such artifact.
@@ -178,6 +215,13 @@ impl ArtifactCache {
             done => done.map_err(failed("remove", &path)),
         }
     }
+}
+
+#[expect(unsafe_code, reason = "a mapped file")]
+fn map(file: &File) -> io::Result<Mmap> {
+    // SAFETY: the bytes must not change while they are borrowed. Files of the cache appear whole, by renaming, and nobody here
+    // writes into one afterwards; that others don't is what `ArtifactCache::map` asks of the directory's owner.
+    unsafe { Mmap::map(file) }
 }
 
 fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Circuits of many shapes, keys, and proofs by both provers.
 
-use engine::{CosetCache, EngineError, PreparedKey, prove};
+use engine::{CosetCache, EngineError, KeyView, PreparedKey, prove};
 use halo2_proofs::{
     circuit::{Layouter, SimpleFloorPlanner, Value},
     halo2curves::{
@@ -318,12 +318,35 @@ impl Keyed {
 
     /// The engine's proof.
     pub fn by_engine(&self, circuit: &impl Tested, seed: u64, cache: CosetCache) -> Result<Vec<u8>, EngineError> {
-        let key = PreparedKey::new(&self.pk, cache)?;
+        self.by_engine_with(&self.pk, circuit, seed, cache)
+    }
+
+    /// The engine's proof with another form of the key.
+    pub fn by_engine_with<'k>(
+        &self,
+        pk: impl Into<KeyView<'k>>,
+        circuit: &impl Tested,
+        seed: u64,
+        cache: CosetCache,
+    ) -> Result<Vec<u8>, EngineError> {
+        let pk = pk.into();
+        let key = PreparedKey::new(pk.clone(), cache)?;
+        self.by_engine_prepared(pk, &key, circuit, seed)
+    }
+
+    /// The engine's proof with a key that is ready.
+    pub fn by_engine_prepared<'k>(
+        &self,
+        pk: impl Into<KeyView<'k>>,
+        key: &PreparedKey,
+        circuit: &impl Tested,
+        seed: u64,
+    ) -> Result<Vec<u8>, EngineError> {
         let instances = circuit.instances();
         let instances: Vec<&[Fr]> = instances.iter().map(Vec::as_slice).collect();
         let mut transcript = Blake2bWrite::<_, _, Challenge255<_>>::init(Vec::new());
         let rng = StdRng::seed_from_u64(seed);
-        prove(&self.params, &self.pk, &key, circuit.clone(), &instances, rng, &mut transcript)?;
+        prove(&self.params, pk, key, circuit.clone(), &instances, rng, &mut transcript)?;
         Ok(transcript.finalize())
     }
 

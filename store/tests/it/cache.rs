@@ -46,6 +46,27 @@ fn what_a_reader_leaves_unread_is_checked_too() {
 }
 
 #[test]
+fn a_mapped_artifact_is_what_was_put_in_and_outlives_its_file() {
+    let temp = tempdir();
+    let cache = ArtifactCache::open(temp.path()).unwrap();
+    let key = key("epoch.pk");
+    assert!(cache.map(&key).unwrap().is_none());
+    let payload: Vec<u8> = (0..3_000_000u32).map(|i| (i >> 3) as u8).collect();
+    for payload in [&payload[..], b"short", b""] {
+        cache.put(&key, |sink| sink.write_all(payload)).unwrap();
+        let mapped = cache.map(&key).unwrap().expect("it is there");
+        assert_eq!(mapped, payload);
+        assert!(mapped.is_empty() || (mapped.as_ptr() as usize).is_multiple_of(8));
+    }
+    cache.put(&key, |sink| sink.write_all(&payload)).unwrap();
+    let part = cache.map(&key).unwrap().expect("it is there").slice(1_000_000..);
+    cache.put(&key, |sink| sink.write_all(&[7; 5_000_000])).unwrap();
+    assert_eq!(part, payload[1_000_000..], "replaced");
+    cache.remove(&key).unwrap();
+    assert_eq!(part, payload[1_000_000..], "removed");
+}
+
+#[test]
 fn any_changed_or_missing_byte_is_noticed() {
     let temp = tempdir();
     let cache = ArtifactCache::open(temp.path()).unwrap();
@@ -58,6 +79,8 @@ fn any_changed_or_missing_byte_is_noticed() {
             fs::write(cache.path(&key("k")), damaged).unwrap();
             let refused = cache.get(&key("k"));
             assert!(matches!(refused, Err(CacheError::Damaged { .. })), "byte {at}: {refused:?}");
+            let refused = cache.map(&key("k"));
+            assert!(matches!(refused, Err(CacheError::Damaged { .. })), "byte {at}, mapped: {refused:?}");
         }
     }
 }
