@@ -2,22 +2,27 @@
 
 use std::io::{Read, Write};
 
+use bytes::Bytes;
 use circuits::convert::from_fr;
 use circuits::keys::StepVerifyingKey;
 use circuits::poseidon::PoseidonTranscript;
 use circuits::reference::{PRODUCTS_START, S, StepConstants, next_schedule};
 use circuits::step::gate::N_INSTANCES;
 use circuits::step::witness::{StepTag, instances as step_instances};
+use engine::{CircuitBytes, CosetCache, MemoryLimit, PreparedKey};
 use epochcheck::Columns;
 pub use epochcheck::{EpochProof, EpochShape, EpochVerifyingKey};
-use halo2_base::gates::circuit::{BaseCircuitParams, CircuitBuilderStage, builder::BaseCircuitBuilder};
+use halo2_base::{
+    AssignedValue,
+    gates::circuit::{BaseCircuitParams, CircuitBuilderStage, builder::BaseCircuitBuilder},
+};
 use halo2_proofs::{
     halo2curves::{
         bn256::{Bn256, Fr, G1Affine},
         ff::Field,
         group::{Curve, GroupEncoding},
     },
-    plonk::{ProvingKey, create_proof, keygen_pk, keygen_vk},
+    plonk::{Assigned, ProvingKey, create_proof, keygen_pk, keygen_vk},
     poly::{
         commitment::{Params as _, ParamsProver},
         kzg::{
@@ -75,7 +80,8 @@ pub struct EpochProvingKey {
     rule: Rule,
     layout: Layout,
     protocol: PlonkProtocol<G1Affine>,
-    pk: ProvingKey<G1Affine>,
+    pk: engine::Key,
+    memory: Option<MemoryLimit>,
 }
 
 /// snark-verifier's description of the step circuit.
@@ -197,7 +203,16 @@ impl EpochProvingKey {
         let stats = EpochStats::new(&profile, &config);
         let pk = key(&builder)?;
         let layout = Layout { shape: shape.clone(), params: config, break_points: builder.break_points(), stats };
-        Ok(Self { rule, layout, protocol, pk })
+        Ok(Self { rule, layout, protocol, pk: pk.into(), memory: None })
+    }
+
+    /// The key for proofs that hold at most `limit` bytes: the key as far as it is in memory, reference string and witness
+    /// included. Proofs are the same.
+    ///
+    /// Errors: [`engine::EngineError::Memory`] as [`AggregateError::Engine`] if no proof is within the limit.
+    pub fn within(self, limit: MemoryLimit) -> Result<Self, AggregateError> {
+        prepared(&self.layout, &self.pk, Some(limit))?;
+        Ok(Self { memory: Some(limit), ..self })
     }
 
     /// Cells and columns.
@@ -212,7 +227,7 @@ impl EpochProvingKey {
 
     /// The verifying key.
     pub fn verifying_key(&self) -> EpochVerifyingKey {
-        EpochVerifyingKey::new(self.layout.shape.clone(), columns(&self.layout.params), self.pk.get_vk().clone())
+        EpochVerifyingKey::new(self.layout.shape.clone(), columns(&self.layout.params), self.pk.verifying_key().clone())
     }
 
     /// Proves an epoch.
@@ -240,8 +255,7 @@ impl EpochProvingKey {
     ) -> Result<EpochProof, AggregateError> {
         let (builder, instances) = self.filled(params, witness)?;
         let mut transcript = transcript();
-        // An epoch's key serves one proof at a time: nothing is kept for the next one.
-        let prepared = engine::PreparedKey::new(&self.pk, engine::CosetCache::Off)?;
+        let prepared = prepared(&self.layout, &self.pk, self.memory)?;
         let key = (params, &self.pk, &prepared);
         engine::prove_watched(key, builder, &[&instances], rng, &mut transcript, watch)?;
         epoch_proof(&instances, transcript)
@@ -259,7 +273,7 @@ impl EpochProvingKey {
     ) -> Result<ProofInput, AggregateError> {
         let (builder, instances) = self.filled(params, witness)?;
         let mut transcript = PoseidonTranscript::new(Vec::new());
-        let prepared = engine::PreparedKey::new(&self.pk, engine::CosetCache::Off)?;
+        let prepared = prepared(&self.layout, &self.pk, self.memory)?;
         let key = (params, &self.pk, &prepared);
         engine::prove_watched(key, builder, &[&instances], rng, &mut transcript, watch)?;
         Ok(ProofInput { instances, proof: transcript.finalize() })
@@ -270,18 +284,20 @@ impl EpochProvingKey {
     /// Errors: as [`Self::prove`], with [`AggregateError::Plonk`] for the engine's.
     ///
     /// # Panics
-    /// If the key is not of [`Self::generate_by_library`]: others have no tables for the library's prover.
+    /// If the key is not of [`Self::generate_by_library`]: others have no tables for the library's prover, or are not the library's
+    /// at all.
     pub fn prove_by_library(
         &self,
         params: &ParamsKZG<Bn256>,
         witness: &EpochWitness,
         rng: impl RngCore + CryptoRng,
     ) -> Result<EpochProof, AggregateError> {
+        let pk = self.pk.in_memory().expect("a key of the library");
         let (builder, instances) = self.filled(params, witness)?;
         let mut transcript = transcript();
         create_proof::<KZGCommitmentScheme<Bn256>, ProverSHPLONK<'_, Bn256>, _, _, _, _>(
             params,
-            &self.pk,
+            pk,
             &[builder],
             &[&[&instances]],
             rng,
@@ -311,7 +327,7 @@ impl EpochProvingKey {
         Ok((builder, instances))
     }
 
-    /// Writes layout (JSON, length-prefixed with u32 big-endian) and key.
+    /// Writes layout (JSON, length-prefixed with u32 big-endian, filled with spaces up to a multiple of 8 bytes) and key.
     ///
     /// Errors: I/O.
     pub fn write(&self, out: &mut impl Write) -> Result<(), AggregateError> {
@@ -319,19 +335,66 @@ impl EpochProvingKey {
         Ok(engine::write_key(&self.pk, out)?)
     }
 
-    /// Reads what [`Self::write`] wrote. The bytes must be trusted (a digest guards the cache): points are not checked.
+    /// Opens what [`Self::write`] wrote. The key's columns are used where they are, in a mapped file for example, if the bytes
+    /// begin at a multiple of 8. They must be trusted (a digest guards the cache): only length and points are checked.
     ///
-    /// Errors: I/O, [`AggregateError::Shape`].
-    pub fn read(
-        input: &mut impl Read,
+    /// Errors: I/O, [`AggregateError::Shape`], [`AggregateError::Engine`].
+    pub fn open(
+        bytes: &Bytes,
         step_params: &ParamsKZG<Bn256>,
         step_key: &StepVerifyingKey,
     ) -> Result<Self, AggregateError> {
-        let layout = read_layout(input)?;
+        let (layout, pk) = open_key(bytes)?;
         let protocol = step_protocol(step_params, step_key)?;
-        let pk = engine::read_key::<BaseCircuitBuilder<Fr>>(input, layout.shape.k, layout.params.clone())?;
-        Ok(Self { rule: step_key.shape().rule, layout, protocol, pk })
+        Ok(Self { rule: step_key.shape().rule, layout, protocol, pk, memory: None })
     }
+}
+
+/// What halo2-base's contexts hold of a witness until it has filled its columns: a value for each cell, and for each that is looked
+/// up the cell once more, both in lists that grow by doubling.
+fn circuit_bytes(config: &BaseCircuitParams, stats: &EpochStats) -> CircuitBytes {
+    let looked_up = config.num_lookup_advice_per_phase.iter().sum::<usize>() << config.k;
+    CircuitBytes(2 * (stats.cells * size_of::<Assigned<Fr>>() + looked_up * size_of::<AssignedValue<Fr>>()) as u64)
+}
+
+/// The key made ready. It serves one proof at a time: nothing is kept for the next one.
+pub(crate) fn prepared(
+    layout: &Layout,
+    pk: &engine::Key,
+    memory: Option<MemoryLimit>,
+) -> Result<PreparedKey, AggregateError> {
+    Ok(match memory {
+        None => PreparedKey::new(pk, CosetCache::Off)?,
+        Some(limit) => PreparedKey::within(pk, CosetCache::Off, circuit_bytes(&layout.params, &layout.stats), limit)?,
+    })
+}
+
+/// Refuses a limit within which no epoch of `shape` can be proved, before its key is made. Lays the circuit out, which takes
+/// seconds.
+///
+/// Errors: [`engine::EngineError::Memory`] as [`AggregateError::Engine`]; [`AggregateError::Shape`], [`AggregateError::Protocol`].
+pub fn check_memory(
+    params: &ParamsKZG<Bn256>,
+    step_params: &ParamsKZG<Bn256>,
+    step_key: &StepVerifyingKey,
+    shape: &EpochShape,
+    limit: MemoryLimit,
+) -> Result<(), AggregateError> {
+    let protocol = step_protocol(step_params, step_key)?;
+    check_shape(params, shape)?;
+    let (_, config, profile) = keygen_circuit(params.get_g()[0], shape, step_key.shape().rule, &protocol)?;
+    check_layout(&config, &EpochStats::new(&profile, &config), limit)
+}
+
+/// [`check_memory`] of a circuit that is laid out; its key will be used from a file.
+pub(crate) fn check_layout(
+    config: &BaseCircuitParams,
+    stats: &EpochStats,
+    limit: MemoryLimit,
+) -> Result<(), AggregateError> {
+    let (k, circuit) = (config.k as u32, circuit_bytes(config, stats));
+    engine::check_memory::<BaseCircuitBuilder<Fr>>(k, config.clone(), engine::KeyPlace::Stored, circuit, limit)?;
+    Ok(())
 }
 
 /// What an epoch proof is written to: Keccak, as on chain.
@@ -346,18 +409,32 @@ pub(crate) fn epoch_proof(instances: &[Fr], transcript: Transcript) -> Result<Ep
     Ok(EpochProof { instances: EpochInstances::from_words(&words)?, proof: transcript.finalize() })
 }
 
+/// Writes the layout; the length of what is written is a multiple of 8 bytes, so that the key behind it can be used in place.
 pub(crate) fn write_layout(out: &mut impl Write, layout: &Layout) -> Result<(), AggregateError> {
-    let json = serde_json::to_vec(layout).map_err(|e| AggregateError::Shape(e.to_string()))?;
+    let mut json = serde_json::to_vec(layout).map_err(|e| AggregateError::Shape(e.to_string()))?;
+    json.resize((LENGTH + json.len()).next_multiple_of(8) - LENGTH, b' ');
     out.write_all(&(json.len() as u32).to_be_bytes())?;
     out.write_all(&json)?;
     Ok(())
 }
 
+/// Bytes of the length before a layout.
+const LENGTH: usize = 4;
+
 /// Longest layout that is read.
 const LAYOUT_MAX: u64 = 1 << 20;
 
-pub(crate) fn read_layout(input: &mut impl Read) -> Result<Layout, AggregateError> {
-    let mut len = [0; 4];
+/// A layout and the key behind it.
+pub(crate) fn open_key(bytes: &Bytes) -> Result<(Layout, engine::Key), AggregateError> {
+    let mut rest = &bytes[..];
+    let layout = read_layout(&mut rest)?;
+    let key = bytes.slice(bytes.len() - rest.len()..);
+    let pk = engine::Key::open::<BaseCircuitBuilder<Fr>>(&key, layout.shape.k, layout.params.clone())?;
+    Ok((layout, pk))
+}
+
+fn read_layout(input: &mut impl Read) -> Result<Layout, AggregateError> {
+    let mut len = [0; LENGTH];
     input.read_exact(&mut len)?;
     let len = u32::from_be_bytes(len) as u64;
     if len > LAYOUT_MAX {

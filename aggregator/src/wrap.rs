@@ -46,7 +46,7 @@ use snark_verifier_sdk::{
 
 mod keys;
 
-pub use keys::{CIRCUIT_VERSION, WrapProvingKey, generate_verifying_key};
+pub use keys::{CIRCUIT_VERSION, WrapProvingKey, check_memory, generate_verifying_key};
 
 use crate::curve::{Affine, CurveChip};
 use crate::epoch::{ACCUMULATOR_LIMBS, Profile, ProofInput};

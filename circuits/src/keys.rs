@@ -83,12 +83,15 @@ pub enum StepError {
     /// The engine could not prepare the key or make the proof.
     #[cfg(not(target_arch = "wasm32"))]
     #[error("engine: {0}")]
-    Engine(#[from] engine::EngineError),
+    Engine(#[from] EngineError),
 }
 
 /// Bytes that the values of a key's own columns may take in memory, so that not every proof has to compute them.
 #[cfg(not(target_arch = "wasm32"))]
 const KEY_CACHE_BYTES: usize = 1 << 30;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use engine::{EngineError, MemoryLimit};
 
 /// Verifying key of a step circuit with its shape.
 #[derive(Clone, Debug)]
@@ -277,6 +280,33 @@ impl StepProvingKey {
             check_srs(params, shape)?;
             Self::new(shape, engine::generate_key(params, &StepCircuit::keygen(shape.clone()))?)
         }
+    }
+
+    /// [`Self::generate`] for proofs that hold at most `limit` bytes: key, reference string and witness included. Values of the
+    /// key's columns on cosets are kept as far as they fit. Proofs are the same.
+    ///
+    /// Errors: as [`Self::generate`]; [`EngineError::Memory`] as [`StepError::Engine`], before the key is made, if no proof
+    /// is within the limit.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn generate_within(
+        params: &ParamsKZG<Bn256>,
+        shape: &StepShape,
+        limit: MemoryLimit,
+    ) -> Result<Self, StepError> {
+        check_links(shape)?;
+        check_srs(params, shape)?;
+        let circuit = engine::CircuitBytes(StepWitness::bytes(shape));
+        engine::check_memory::<StepCircuit>(shape.k, shape.clone(), engine::KeyPlace::InMemory, circuit, limit)?;
+        let pk = engine::generate_key(params, &StepCircuit::keygen(shape.clone()))?;
+        let cache = engine::CosetCache::UpTo(usize::MAX);
+        let prepared = engine::PreparedKey::within(&pk, cache, circuit, limit)?;
+        Ok(Self { shape: shape.clone(), prepared, pk })
+    }
+
+    /// Bytes of the key's own columns on cosets that are kept between proofs.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn cached_bytes(&self) -> usize {
+        self.prepared.cached_bytes()
     }
 
     /// The same key by the library: what [`Self::generate`] is compared with.

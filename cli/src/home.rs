@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use aggregator::{EpochProvingKey, EpochShape, EpochVerifyingKey, Phase, Watch, wrap::WrapProvingKey};
+use aggregator::{AggregateError, EpochProvingKey, EpochShape, EpochVerifyingKey, Phase, Watch, wrap::WrapProvingKey};
 use anyhow::Context;
+use bytes::Bytes;
 use circuits::convert::from_fr;
-use circuits::keys::{StepProvingKey, StepVerifyingKey};
+use circuits::keys::{MemoryLimit, StepProvingKey, StepVerifyingKey};
 use circuits::step::shape::StepShape;
 use srs::{Srs, SrsCache, SrsLabel, SrsSize};
 use store::{ArtifactCache, CacheKey};
@@ -16,6 +17,7 @@ use store::{ArtifactCache, CacheKey};
 use crate::output::Output;
 use crate::progress;
 use crate::run::EpochCircuit;
+use crate::size::Memory;
 
 /// Parts that the bar of a proof has.
 const PHASE_UNITS: u64 = 1000;
@@ -24,6 +26,7 @@ const PHASE_UNITS: u64 = 1000;
 pub struct Home<'o> {
     root: PathBuf,
     label: SrsLabel,
+    memory: Option<MemoryLimit>,
     out: &'o Output,
 }
 
@@ -31,7 +34,12 @@ impl<'o> Home<'o> {
     /// `root` is created when something is stored. `label`: which SRS, `dev` for the development one.
     pub fn new(root: &Path, label: &str, out: &'o Output) -> anyhow::Result<Self> {
         let label = label.parse().with_context(|| format!("--srs {label}"))?;
-        Ok(Self { root: root.to_owned(), label, out })
+        Ok(Self { root: root.to_owned(), label, memory: None, out })
+    }
+
+    /// The same with keys whose proofs hold no more than that.
+    pub fn within(self, memory: &Memory) -> Self {
+        Self { memory: memory.memory_limit, ..self }
     }
 
     /// Directory of run secrets and optimizer states.
@@ -66,9 +74,12 @@ impl<'o> Home<'o> {
     pub fn step_key(&self, shape: &StepShape) -> anyhow::Result<(Srs, StepProvingKey)> {
         let srs = self.srs(shape.k)?;
         let spinner = progress::spinner(self.out, "step key", None);
-        let key = StepProvingKey::generate(srs.params(), shape)?;
+        let key = match self.memory {
+            None => StepProvingKey::generate(srs.params(), shape),
+            Some(limit) => StepProvingKey::generate_within(srs.params(), shape, limit),
+        };
         spinner.finish_and_clear();
-        Ok((srs, key))
+        Ok((srs, key?))
     }
 
     /// Step verifying key.
@@ -91,6 +102,24 @@ impl<'o> Home<'o> {
         Ok(CacheKey::new(format!("epoch-{}-v{circuit}-{digest}-n{n_steps}-c{n_chunks}-k{k}.{kind}", self.label))?)
     }
 
+    /// A proving key as it is stored: mapped, so that its columns are the system's to keep or to drop. None if there is none that is whole.
+    fn stored<K>(
+        &self,
+        name: &CacheKey,
+        what: &str,
+        open: impl FnOnce(&Bytes) -> Result<K, AggregateError>,
+    ) -> anyhow::Result<Option<K>> {
+        let spinner = progress::spinner(self.out, &format!("loading {what}"), None);
+        let found = self.cache()?.map(name);
+        let opened = found.map_err(anyhow::Error::from).and_then(|found| Ok(found.as_ref().map(open).transpose()?));
+        spinner.finish_and_clear();
+        Ok(opened.unwrap_or_else(|error| {
+            // A damaged file is worth a new key, not a failure.
+            self.out.note(format!("{what}: {error}; making the key again"));
+            None
+        }))
+    }
+
     /// Epoch proving key, from the cache or generated and stored.
     pub fn epoch_key(
         &self,
@@ -98,23 +127,27 @@ impl<'o> Home<'o> {
         shape: &EpochShape,
     ) -> anyhow::Result<(Srs, EpochProvingKey)> {
         let srs = self.srs(shape.k)?;
-        let cache = self.cache()?;
         let name = self.epoch_cache_key(step.1, shape, "pk")?;
-        let spinner = progress::spinner(self.out, "loading epoch key", None);
-        let found = cache.read(&name, |mut input| {
-            EpochProvingKey::read(&mut input, step.0.params(), step.1).map_err(std::io::Error::other)
-        });
-        spinner.finish_and_clear();
-        match found {
-            Ok(Some(key)) => return Ok((srs, key)),
-            Ok(None) => {}
-            // A damaged file is worth a new key, not a failure.
-            Err(error) => self.out.note(format!("{error}; making the key again")),
+        let (params, step_params) = (srs.params(), step.0.params());
+        let stored = || self.stored(&name, "epoch key", |bytes| EpochProvingKey::open(bytes, step_params, step.1));
+        let mut key = stored()?;
+        if key.is_none() {
+            if let Some(limit) = self.memory {
+                aggregator::keys::check_memory(params, step_params, step.1, shape, limit)?;
+            }
+            let made = self.timed("epoch key", || EpochProvingKey::generate(params, step_params, step.1, shape))??;
+            self.cache()?.put(&name, |mut out| made.write(&mut out).map_err(std::io::Error::other))?;
+            // From the file it takes no memory of this process's own.
+            key = if self.memory.is_some() { stored()? } else { Some(made) };
         }
-        let key =
-            self.timed("epoch key", || EpochProvingKey::generate(srs.params(), step.0.params(), step.1, shape))??;
-        cache.put(&name, |mut out| key.write(&mut out).map_err(std::io::Error::other))?;
-        Ok((srs, key))
+        let key = key.with_context(|| format!("{name:?} was stored and cannot be opened"))?;
+        Ok((
+            srs,
+            match self.memory {
+                None => key,
+                Some(limit) => key.within(limit)?,
+            },
+        ))
     }
 
     /// Epoch verifying key, from the cache or generated and stored. The reference string of its size is needed only for that.
@@ -148,22 +181,26 @@ impl<'o> Home<'o> {
     /// Proving key of the wrap of epochs under `epoch_key`, from the cache or generated and stored.
     pub fn wrap_key(&self, epoch_key: &EpochVerifyingKey, wrap_k: u32) -> anyhow::Result<(Srs, WrapProvingKey)> {
         let (epoch_srs, srs) = (self.srs(epoch_key.shape().k)?, self.srs(wrap_k)?);
-        let cache = self.cache()?;
         let name = self.wrap_cache_key(epoch_key, wrap_k, "pk")?;
-        let spinner = progress::spinner(self.out, "loading wrap key", None);
-        let found = cache.read(&name, |mut input| {
-            WrapProvingKey::read(&mut input, epoch_srs.params(), epoch_key).map_err(std::io::Error::other)
-        });
-        spinner.finish_and_clear();
-        match found {
-            Ok(Some(key)) => return Ok((srs, key)),
-            Ok(None) => {}
-            Err(error) => self.out.note(format!("{error}; making the key again")),
+        let (params, epoch_params) = (srs.params(), epoch_srs.params());
+        let stored = || self.stored(&name, "wrap key", |bytes| WrapProvingKey::open(bytes, epoch_params, epoch_key));
+        let mut key = stored()?;
+        if key.is_none() {
+            if let Some(limit) = self.memory {
+                aggregator::wrap::check_memory(params, epoch_params, epoch_key, limit)?;
+            }
+            let made = self.timed("wrap key", || WrapProvingKey::generate(params, epoch_params, epoch_key))??;
+            self.cache()?.put(&name, |mut out| made.write(&mut out).map_err(std::io::Error::other))?;
+            key = if self.memory.is_some() { stored()? } else { Some(made) };
         }
-        let key =
-            self.timed("wrap key", || WrapProvingKey::generate(srs.params(), epoch_srs.params(), epoch_key))??;
-        cache.put(&name, |mut out| key.write(&mut out).map_err(std::io::Error::other))?;
-        Ok((srs, key))
+        let key = key.with_context(|| format!("{name:?} was stored and cannot be opened"))?;
+        Ok((
+            srs,
+            match self.memory {
+                None => key,
+                Some(limit) => key.within(limit)?,
+            },
+        ))
     }
 
     /// Verifying key of the proofs that are anchored: the epochs', or that of their wrap.

@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod rpc;
 mod run;
+mod size;
 mod swarm;
 
 use std::process::ExitCode;

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use circuits::keys::{StepError, StepProvingKey};
+use circuits::keys::{MemoryLimit, StepError, StepProvingKey};
 use circuits::step::shape::StepShape;
 use srs::{Srs, SrsCache, SrsError, SrsLabel, SrsSize};
 
-/// Keys that are kept: one may have several hundred megabytes.
+/// Keys that are kept without a limit: one may have several hundred megabytes.
 const KEPT: usize = 3;
 
 /// Why there is no key.
@@ -35,13 +35,14 @@ pub struct Keys {
 pub struct KeyShelf {
     cache: SrsCache,
     label: SrsLabel,
+    memory: Option<MemoryLimit>,
     kept: Mutex<Vec<(StepShape, Arc<Keys>)>>,
 }
 
 impl KeyShelf {
-    /// An empty shelf for the reference string `label` of `cache`.
-    pub fn new(cache: SrsCache, label: SrsLabel) -> Self {
-        Self { cache, label, kept: Mutex::default() }
+    /// An empty shelf for the reference string `label` of `cache`. With a limit, proofs are made within it and one key is kept.
+    pub fn new(cache: SrsCache, label: SrsLabel, memory: Option<MemoryLimit>) -> Self {
+        Self { cache, label, memory, kept: Mutex::default() }
     }
 
     /// The keys of a step circuit, made if they are not here. One at a time.
@@ -57,7 +58,13 @@ impl KeyShelf {
             return Ok(keys);
         }
         let srs = self.cache.get(&self.label, SrsSize::new(shape.k)?, &srs::silent)?;
-        let key = StepProvingKey::generate(srs.params(), shape)?;
+        let key = match self.memory {
+            None => StepProvingKey::generate(srs.params(), shape)?,
+            Some(limit) => {
+                kept.clear();
+                StepProvingKey::generate_within(srs.params(), shape, limit)?
+            }
+        };
         let keys = Arc::new(Keys { srs, key });
         if kept.len() == KEPT {
             kept.remove(0);

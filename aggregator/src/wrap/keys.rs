@@ -1,11 +1,12 @@
 //! Keys of the wrap, and its proofs.
 
-use std::io::{Read, Write};
+use std::io::Write;
 
+use bytes::Bytes;
+use engine::MemoryLimit;
 use halo2_base::gates::circuit::{BaseCircuitParams, CircuitBuilderStage, builder::BaseCircuitBuilder};
 use halo2_proofs::{
     halo2curves::bn256::{Bn256, Fr, G1Affine},
-    plonk::ProvingKey,
     poly::{
         commitment::{Params as _, ParamsProver},
         kzg::commitment::ParamsKZG,
@@ -18,8 +19,8 @@ use super::{placeholder, protocol, synthesize};
 use crate::epoch::{Profile, ProofInput};
 use crate::error::AggregateError;
 use crate::keys::{
-    EpochProof, EpochShape, EpochStats, EpochVerifyingKey, Layout, RESERVED_ROWS, columns, epoch_proof, read_layout,
-    transcript, write_layout,
+    EpochProof, EpochShape, EpochStats, EpochVerifyingKey, Layout, RESERVED_ROWS, check_layout, columns, epoch_proof,
+    open_key, prepared, transcript, write_layout,
 };
 
 /// Counts the changes of the wrap. Part of the name of a cached key.
@@ -30,7 +31,8 @@ pub const CIRCUIT_VERSION: u32 = 1;
 pub struct WrapProvingKey {
     layout: Layout,
     protocol: PlonkProtocol<G1Affine>,
-    pk: ProvingKey<G1Affine>,
+    pk: engine::Key,
+    memory: Option<MemoryLimit>,
 }
 
 impl WrapProvingKey {
@@ -45,10 +47,18 @@ impl WrapProvingKey {
         let protocol = protocol(epoch_params, epoch_key.inner(), epoch_key.n_instances())?;
         let (builder, config, profile) = keygen_circuit(params, &protocol)?;
         let stats = EpochStats::new(&profile, &config);
-        let pk = engine::generate_key(params, &builder)?;
+        let pk = engine::generate_key(params, &builder)?.into();
         let shape = wrapped_shape(params, epoch_key);
         let layout = Layout { shape, params: config, break_points: builder.break_points(), stats };
-        Ok(Self { layout, protocol, pk })
+        Ok(Self { layout, protocol, pk, memory: None })
+    }
+
+    /// The key for proofs that hold at most `limit` bytes, as [`crate::EpochProvingKey::within`].
+    ///
+    /// Errors: as there.
+    pub fn within(self, limit: MemoryLimit) -> Result<Self, AggregateError> {
+        prepared(&self.layout, &self.pk, Some(limit))?;
+        Ok(Self { memory: Some(limit), ..self })
     }
 
     /// Cells and columns of the wrap.
@@ -58,7 +68,7 @@ impl WrapProvingKey {
 
     /// The key of wrapped epochs: their proofs are verified, and anchored, as those of epochs are.
     pub fn verifying_key(&self) -> EpochVerifyingKey {
-        EpochVerifyingKey::new(self.layout.shape.clone(), columns(&self.layout.params), self.pk.get_vk().clone())
+        EpochVerifyingKey::new(self.layout.shape.clone(), columns(&self.layout.params), self.pk.verifying_key().clone())
     }
 
     /// Wraps an epoch proof that [`crate::EpochProvingKey::prove_to_wrap`] made.
@@ -90,13 +100,13 @@ impl WrapProvingKey {
         synthesize(&mut builder, params.get_g()[0], &self.protocol, input)?;
         let instances: Vec<Fr> = builder.assigned_instances[0].iter().map(|x| *x.value()).collect();
         let mut transcript = transcript();
-        let prepared = engine::PreparedKey::new(&self.pk, engine::CosetCache::Off)?;
+        let prepared = prepared(&self.layout, &self.pk, self.memory)?;
         let key = (params, &self.pk, &prepared);
         engine::prove_watched(key, builder, &[&instances], rng, &mut transcript, watch)?;
         epoch_proof(&instances, transcript)
     }
 
-    /// Writes layout (JSON, length-prefixed with u32 big-endian) and key.
+    /// Writes layout and key, as [`crate::EpochProvingKey::write`] does.
     ///
     /// Errors: I/O.
     pub fn write(&self, out: &mut impl Write) -> Result<(), AggregateError> {
@@ -104,19 +114,32 @@ impl WrapProvingKey {
         Ok(engine::write_key(&self.pk, out)?)
     }
 
-    /// Reads what [`Self::write`] wrote. The bytes must be trusted (a digest guards the cache): points are not checked.
+    /// Opens what [`Self::write`] wrote, in place, as [`crate::EpochProvingKey::open`] does.
     ///
-    /// Errors: I/O, [`AggregateError::Shape`], [`AggregateError::Protocol`].
-    pub fn read(
-        input: &mut impl Read,
+    /// Errors: I/O, [`AggregateError::Shape`], [`AggregateError::Protocol`], [`AggregateError::Engine`].
+    pub fn open(
+        bytes: &Bytes,
         epoch_params: &ParamsKZG<Bn256>,
         epoch_key: &EpochVerifyingKey,
     ) -> Result<Self, AggregateError> {
-        let layout = read_layout(input)?;
+        let (layout, pk) = open_key(bytes)?;
         let protocol = protocol(epoch_params, epoch_key.inner(), epoch_key.n_instances())?;
-        let pk = engine::read_key::<BaseCircuitBuilder<Fr>>(input, layout.shape.k, layout.params.clone())?;
-        Ok(Self { layout, protocol, pk })
+        Ok(Self { layout, protocol, pk, memory: None })
     }
+}
+
+/// Refuses a limit within which no wrap can be proved, before its key is made.
+///
+/// Errors: as [`crate::keys::check_memory`].
+pub fn check_memory(
+    params: &ParamsKZG<Bn256>,
+    epoch_params: &ParamsKZG<Bn256>,
+    epoch_key: &EpochVerifyingKey,
+    limit: MemoryLimit,
+) -> Result<(), AggregateError> {
+    let protocol = protocol(epoch_params, epoch_key.inner(), epoch_key.n_instances())?;
+    let (_, config, profile) = keygen_circuit(params, &protocol)?;
+    check_layout(&config, &EpochStats::new(&profile, &config), limit)
 }
 
 /// The verifying key of the wrap of epochs under `epoch_key`, in about half the time of [`WrapProvingKey::generate`].

@@ -276,7 +276,15 @@ fn wrapped_proof_is_verified_as_an_epoch_is_and_says_the_same() {
     let generated = WrapProvingKey::generate(srs.params(), &INNER.params, &epoch).expect("a key");
     let mut bytes = Vec::new();
     generated.write(&mut bytes).expect("a buffer");
-    let pk = WrapProvingKey::read(&mut &bytes[..], &INNER.params, &epoch).expect("reads");
+    let bytes = bytes::Bytes::from(bytes);
+    let cut = WrapProvingKey::open(&bytes.slice(..bytes.len() - 1), &INNER.params, &epoch).expect_err("cut");
+    assert!(matches!(cut, AggregateError::Engine(engine::EngineError::KeyLength { .. })), "{cut}");
+    let pk = WrapProvingKey::open(&bytes, &INNER.params, &epoch).expect("opens");
+    let refused = WrapProvingKey::open(&bytes, &INNER.params, &epoch)
+        .expect("opens")
+        .within(engine::MemoryLimit(1 << 20))
+        .map(|_| ());
+    assert!(matches!(refused, Err(AggregateError::Engine(engine::EngineError::Memory { .. }))), "{refused:?}");
     let vk = pk.verifying_key();
     let alone = aggregator::wrap::generate_verifying_key(srs.params(), &INNER.params, &epoch).expect("a key");
     assert_eq!((vk.digest(), vk.n_instances()), (alone.digest(), N_INSTANCES), "the same without a proving key");

@@ -224,6 +224,16 @@ impl StepWitness {
         Self::build(shape, constants, Some((at, other)), updates, Check::Enforce)
     }
 
+    /// Bytes that a witness of this shape holds at most until the columns are filled: the updates, and every column once more
+    /// while it is put together, columns of helpers twice.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn bytes(shape: &StepShape) -> u64 {
+        let plan = Plan::new(shape);
+        let cells = (shape.n_blocks() + 1) * plan.rows * (plan.limb_columns() + 2 * plan.aux_columns());
+        (shape.n_blocks() * size_of::<Update>() + Table::new(shape).len * size_of::<u64>() + cells * size_of::<Fr>())
+            as u64
+    }
+
     fn constants_at(&self, block: usize) -> &StepConstants {
         match &self.switch {
             Some((at, other)) if block >= *at => other,

@@ -3,6 +3,7 @@
 mod completeness;
 mod golden;
 mod linking;
+mod memory;
 mod reference_vectors;
 mod soundness;
 mod support;

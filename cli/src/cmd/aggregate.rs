@@ -19,6 +19,7 @@ use crate::cmd::{Global, train::peak_rss};
 use crate::home::Home;
 use crate::output::{Output, failed};
 use crate::run::{WRAP_K, epoch_shape, genesis_products, step_key};
+use crate::size::Memory;
 
 /// Aggregate the finished epochs of a run, each in one proof. What is aggregated already is left alone.
 #[derive(Args)]
@@ -34,6 +35,8 @@ pub struct Aggregate {
     /// The run's first epoch decides for all of them.
     #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = WRAP_K)]
     wrap: Option<u32>,
+    #[command(flatten)]
+    memory: Memory,
 }
 
 #[derive(Default, Serialize)]
@@ -202,7 +205,7 @@ impl Job<'_> {
 impl Aggregate {
     /// Runs the command.
     pub fn run(self, global: &Global, out: &Output) -> anyhow::Result<()> {
-        let home = global.home(out)?;
+        let home = global.home(out)?.within(&self.memory);
         let (mut writer, recovery) = open_writer(&self.dir)?;
         if !recovery.is_clean() {
             out.note(format!("repaired after an interruption: {recovery:?}"));

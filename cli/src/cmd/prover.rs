@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 
 use crate::cmd::{Global, block_on, stop_signal};
 use crate::output::Output;
+use crate::size::Memory;
 
 /// The prover service.
 #[derive(Subcommand)]
@@ -62,6 +63,8 @@ pub struct Serve {
     /// Seconds without a sign of life after which a worker's chunk is given to another.
     #[arg(long, default_value_t = 30, value_name = "SECONDS", requires = "nats", value_parser = clap::value_parser!(u32).range(1..=3600))]
     redeliver_after: u32,
+    #[command(flatten)]
+    memory: Memory,
 }
 
 /// Take chunks from the queue of a prover service and prove them, one after the other, until SIGINT or SIGTERM.
@@ -83,6 +86,8 @@ pub struct Worker {
     /// Largest k of a step circuit.
     #[arg(long, default_value_t = 20, value_name = "K")]
     max_step_k: u32,
+    #[command(flatten)]
+    memory: Memory,
 }
 
 #[derive(Serialize)]
@@ -123,6 +128,7 @@ impl Serve {
             queue: self.queue as usize,
             max_body: (self.max_body as usize) << 20,
             max_step_k: self.max_step_k,
+            memory: self.memory.memory_limit,
         };
         if !self.listen.ip().is_loopback() {
             out.note(format!("{}: without TLS the token and the gradients can be read on the way", self.listen));
@@ -161,6 +167,7 @@ impl Worker {
             srs: home.srs_cache(),
             srs_label: home.label().clone(),
             max_step_k: self.max_step_k,
+            memory: self.memory.memory_limit,
             name: name.clone(),
         };
         block_on(async move {

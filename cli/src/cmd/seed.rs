@@ -19,6 +19,7 @@ use torrent::{Metainfo, Options};
 use crate::cmd::{Global, block_on, bundle};
 use crate::output::{Output, failed};
 use crate::rpc;
+use crate::size::bytes;
 use crate::swarm::SwarmArgs;
 
 /// Seed runs until interrupted.
@@ -260,14 +261,6 @@ impl Seeding<'_> {
         let held = Held { torrent, report, is_seeded: false, seen_peers: 0, is_wanted: false };
         Ok(Known { manifest: listed.manifest_digest, held: Some(held) })
     }
-}
-
-/// A number of bytes, or one with `kB`, `MB`, `GB` or `TB` (powers of 1,000).
-fn bytes(text: &str) -> Result<u64, String> {
-    let units = [("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000), ("", 1)];
-    let split = units.into_iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
-    let bytes = split.and_then(|(number, factor)| number.trim().parse::<u64>().ok()?.checked_mul(factor));
-    bytes.ok_or_else(|| format!("expected bytes, as 500MB or 50GB, got {text:?}"))
 }
 
 /// What the torrent beside the run says besides its files: the same bundle is the same swarm.

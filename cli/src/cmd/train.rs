@@ -20,6 +20,7 @@ use serde::Serialize;
 use crate::cmd::Global;
 use crate::output::{NOT_PROVED, Output};
 use crate::progress;
+use crate::size::Memory;
 
 /// Optimizers of the reference trainer.
 #[derive(Clone, Copy, ValueEnum)]
@@ -126,6 +127,8 @@ pub struct Train {
     /// Train only: no proofs, no run directory; prints the accuracy.
     #[arg(long)]
     no_prove: bool,
+    #[command(flatten)]
+    memory: Memory,
 }
 
 #[derive(Serialize)]
@@ -266,7 +269,7 @@ impl Train {
         config: TrainConfig,
         data: &LabelledData,
     ) -> anyhow::Result<Trained> {
-        let home = global.home(out)?;
+        let home = global.home(out)?.within(&self.memory);
         let lr_max = self.lr_max(&config)?;
         let places = Places { artifacts: self.artifacts.clone(), private: home.private() };
         let parent = self.parent.as_deref().map(|dir| Parent::open(&places, dir)).transpose()?;

@@ -18,6 +18,7 @@ mod hostile;
 mod interrupts;
 mod lifecycle;
 mod lineage;
+mod memory;
 mod networks;
 mod node;
 mod openings;

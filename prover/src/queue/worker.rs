@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, AckKind};
+use circuits::keys::MemoryLimit;
 use srs::{SrsCache, SrsLabel};
 use tokio::sync::watch;
 
@@ -31,6 +32,8 @@ pub struct WorkerConfig {
     pub srs_label: SrsLabel,
     /// Largest k of a step circuit.
     pub max_step_k: u32,
+    /// Most bytes that proofs may hold.
+    pub memory: Option<MemoryLimit>,
     /// Name in the service's messages.
     pub name: String,
 }
@@ -84,7 +87,7 @@ pub enum WorkError {
 /// A worker that is killed is missed when its sign of life does not come: its job goes to another. The job is done when the
 /// broker has the proof on disk, and not before. A broker that is away is asked again until it is back.
 pub async fn work(broker: &Broker, config: WorkerConfig, mut stop: watch::Receiver<bool>, tell: impl Fn(Told)) {
-    let shelf = Arc::new(KeyShelf::new(config.srs.clone(), config.srs_label.clone()));
+    let shelf = Arc::new(KeyShelf::new(config.srs.clone(), config.srs_label.clone(), config.memory));
     while !*stop.borrow() {
         let taken = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use circuits::keys::{EngineError, MemoryLimit, StepError};
 use circuits::opening::chunk_len;
 use circuits::reference::{State, check_hyper};
 use circuits::step::shape::StepShape;
@@ -21,7 +22,7 @@ use super::refusal::Refusal;
 use super::run::{Note, Run, WriterId};
 use crate::lineage::{LineageError, check_model};
 use crate::session::{Parent, Places, RunPlan, Session, SessionError};
-use crate::shelf::{KeyShelf, Keys};
+use crate::shelf::{KeyShelf, Keys, ShelfError};
 use crate::step::ProveError;
 
 /// What a service is told when it starts.
@@ -39,6 +40,8 @@ pub struct Config {
     pub max_body: usize,
     /// Largest k of a step circuit.
     pub max_step_k: u32,
+    /// Most bytes that proofs may hold.
+    pub memory: Option<MemoryLimit>,
 }
 
 /// The service's state; shared by requests and the worker.
@@ -68,7 +71,7 @@ impl Hub {
     /// left alone.
     pub fn load(config: Config, provers: Box<dyn Provers>) -> Result<Arc<Self>, SessionError> {
         let hub = Self {
-            keys: KeyShelf::new(config.srs.clone(), config.srs_label.clone()),
+            keys: KeyShelf::new(config.srs.clone(), config.srs_label.clone(), config.memory),
             provers,
             config,
             metrics: Metrics::default(),
@@ -152,9 +155,14 @@ impl Hub {
 
     /// The keys of a step circuit, made if they are not in memory. One at a time.
     ///
-    /// Errors: [`Refusal::Internal`].
+    /// Errors: [`Refusal::Invalid`] if no proof of this circuit is within the memory limit; [`Refusal::Internal`].
     pub(super) fn keys(&self, shape: &StepShape) -> Result<Arc<Keys>, Refusal> {
-        self.keys.get(shape).map_err(Refusal::internal)
+        self.keys.get(shape).map_err(|error| match error {
+            ShelfError::Key(StepError::Engine(error @ EngineError::Memory { .. })) => {
+                Refusal::Invalid { field: "n_chunks", reason: error.to_string() }
+            }
+            error => Refusal::internal(error),
+        })
     }
 
     /// Makes a run, or finds it if it is there already.

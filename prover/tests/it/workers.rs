@@ -110,6 +110,7 @@ impl Scene {
             srs: bench::cache(),
             srs_label: SrsLabel::development(),
             max_step_k: 12,
+            memory: None,
             name: name.to_owned(),
         };
         let broker =
