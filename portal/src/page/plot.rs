@@ -75,12 +75,9 @@ fn draw(quantity: &Quantity, words: &[StepWord], last: u64) -> Option<AnyView> {
         .filter(|(_, y)| y.is_finite())
         .collect();
     let (low, high) = bounds(&points)?;
-    let x = |step: u64| MARGIN + (WIDTH - 2.0 * MARGIN) * step as f64 / last.max(1) as f64;
-    let y = |value: f64| {
-        // A line of equal values is in the middle. Halves are taken first: the difference of two large values may be no number.
-        let share = if high > low { (value / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0) } else { 0.5 };
-        HEIGHT - MARGIN - (HEIGHT - 2.0 * MARGIN) * share
-    };
+    let x = |step: u64| across(step as f64 / last.max(1) as f64);
+    // A line of equal values is in the middle. Halves are taken first: the difference of two large values may be no number.
+    let y = |value: f64| up(if high > low { (value / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0) } else { 0.5 });
     let mut path = String::new();
     for (step, value) in &points {
         let letter = if path.is_empty() { 'M' } else { 'L' };
@@ -91,21 +88,32 @@ fn draw(quantity: &Quantity, words: &[StepWord], last: u64) -> Option<AnyView> {
     }
     let name = quantity.name;
     let label = format!("{name} of {} steps, from {} to {}", points.len(), shown(low), shown(high));
-    let (base, right) = (HEIGHT - MARGIN, WIDTH - MARGIN);
-    Some(
-        view! {
-            <figure class="plot">
-                <figcaption>{name}</figcaption>
-                <p class="scale" aria-hidden="true">{shown(high)}</p>
-                <svg viewBox=format!("0 0 {WIDTH} {HEIGHT}") preserveAspectRatio="none" role="img" aria-label=label>
-                    <path class="axis" d=format!("M{MARGIN},{MARGIN}V{base}H{right}")></path>
-                    <path class="line" d=path></path>
-                </svg>
-                <p class="scale" aria-hidden="true"><span>{shown(low)}</span><span>{format!("step {last}")}</span></p>
-            </figure>
-        }
-        .into_any(),
-    )
+    let framed = frame(label, path, shown(high), [shown(low), format!("step {last}")]);
+    Some(view! { <figure class="plot"><figcaption>{name}</figcaption>{framed}</figure> }.into_any())
+}
+
+/// Where a share of the width is, units.
+pub(super) fn across(share: f64) -> f64 {
+    MARGIN + (WIDTH - 2.0 * MARGIN) * share
+}
+
+/// Where a share of the height is, from the axis up, units.
+pub(super) fn up(share: f64) -> f64 {
+    HEIGHT - MARGIN - (HEIGHT - 2.0 * MARGIN) * share
+}
+
+/// A line with its axes: what is written above them, and below at both ends. `label` says all of it to those who do not see it.
+pub(super) fn frame(label: String, path: String, above: String, [left, right]: [String; 2]) -> AnyView {
+    let axes = format!("M{},{}V{}H{}", across(0.0), up(1.0), up(0.0), across(1.0));
+    view! {
+        <p class="scale" aria-hidden="true">{above}</p>
+        <svg viewBox=format!("0 0 {WIDTH} {HEIGHT}") preserveAspectRatio="none" role="img" aria-label=label>
+            <path class="axis" d=axes></path>
+            <path class="line" d=path></path>
+        </svg>
+        <p class="scale" aria-hidden="true"><span>{left}</span><span>{right}</span></p>
+    }
+    .into_any()
 }
 
 fn bounds(points: &[(u64, f64)]) -> Option<(f64, f64)> {

@@ -2,15 +2,15 @@
 
 use leptos::prelude::*;
 
-use crate::index::{EpochEntry, RunEntry, Status, Verification};
+use super::plot::{across, frame, up};
+use crate::{
+    index::{EpochEntry, RunEntry, Status, Verification},
+    time::plain,
+};
 
-/// Width and height of the drawings, units.
+/// Width and height of the strip, units.
 const WIDTH: f64 = 1000.0;
 const STRIP: f64 = 36.0;
-const PLOT: f64 = 240.0;
-
-/// Space around a plot for its axes.
-const MARGIN: f64 = 44.0;
 
 /// How far a run is covered.
 pub(super) struct Coverage {
@@ -82,25 +82,18 @@ impl Coverage {
 pub(super) fn growth(run: &RunEntry, epochs: &[EpochEntry]) -> Option<AnyView> {
     let last = epochs.last()?;
     let (start, end) = (run.registered_at, last.time.max(run.registered_at + 1));
-    let x = |time: u64| MARGIN + (WIDTH - 2.0 * MARGIN) * time.saturating_sub(start) as f64 / (end - start) as f64;
-    let y = |steps: u64| PLOT - MARGIN - (PLOT - 2.0 * MARGIN) * steps as f64 / last.size.0.max(1) as f64;
+    let x = |time: u64| across(time.saturating_sub(start) as f64 / (end - start) as f64);
+    let y = |steps: u64| up(steps as f64 / last.size.0.max(1) as f64);
     let mut path = format!("M{:.1},{:.1}", x(start), y(epochs[0].first_step.0));
     for epoch in epochs {
         path.push_str(&format!("H{:.1}V{:.1}", x(epoch.time), y(epoch.size.0)));
     }
     let label = format!("Anchored steps over time: {} after {} epochs", last.size, epochs.len());
-    let (base, right) = (PLOT - MARGIN, WIDTH - MARGIN);
+    let framed = frame(label, path, format!("{} steps", last.size), [plain(start), plain(end)]);
     Some(
         view! {
             <figure class="plot">
-                <svg viewBox=format!("0 0 {WIDTH} {PLOT}") role="img" aria-label=label>
-                    <path class="axis" d=format!("M{MARGIN},{MARGIN}V{base}H{right}")></path>
-                    <path class="line" d=path></path>
-                    <text x=format!("{}", MARGIN - 8.0) y=format!("{}", MARGIN + 4.0) text-anchor="end">{last.size.to_string()}</text>
-                    <text x=format!("{}", MARGIN - 8.0) y=format!("{base}") text-anchor="end">"0"</text>
-                    <text x=format!("{MARGIN}") y=format!("{}", base + 22.0)>{crate::time::plain(start)}</text>
-                    <text x=format!("{right}") y=format!("{}", base + 22.0) text-anchor="end">{crate::time::plain(end)}</text>
-                </svg>
+                {framed}
                 <figcaption>"Anchored steps over time, from registration to the last epoch. The numbers are in the table of epochs."</figcaption>
             </figure>
         }
