@@ -25,6 +25,10 @@ const TASK_BYTES: u64 = 4 << 20;
 /// Bytes read at once: many blocks, and still in the cache when they are hashed.
 const READ_BYTES: usize = 1 << 20;
 
+/// Of these, for each lane: sixteen fill the buffer, and two stay in the second-level cache.
+#[cfg(target_arch = "x86_64")]
+const LANE_BYTES: usize = READ_BYTES / 16;
+
 /// Content that could not be hashed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -179,6 +183,8 @@ impl Task<'_> {
         match self.kernel.0 {
             Code::Plain => {}
             #[cfg(target_arch = "x86_64")]
+            Code::Two(two) => self.groups(|| two.pieces(), content, &mut pieces, buffer, progress)?,
+            #[cfg(target_arch = "x86_64")]
             Code::Eight(eight) => self.groups(|| eight.pieces(), content, &mut pieces, buffer, progress)?,
             #[cfg(target_arch = "x86_64")]
             Code::Sixteen(sixteen) => self.groups(|| sixteen.pieces(), content, &mut pieces, buffer, progress)?,
@@ -237,7 +243,7 @@ impl Task<'_> {
     ) -> Result<Vec<Piece>, HashError> {
         let piece = self.piece_length.bytes() as usize;
         // Each lane has its part of the buffer. Long pieces have a reader each, so that the system reads ahead in all.
-        let part = piece.min(READ_BYTES / N);
+        let part = piece.min(LANE_BYTES);
         while sources.len() < if part == piece { 1 } else { n } {
             sources.push(self.open(content)?);
         }

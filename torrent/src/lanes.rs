@@ -5,16 +5,19 @@
 //! the words (docs/adr/0017). Results are those of the plain crates.
 //!
 //! The only unsafe code of this crate is in this module: calls of functions that need instructions, guarded by
-//! [`Sixteen`] and [`Eight`], which exist only where they do, and registers seen as their words (`words` of both).
+//! [`Sixteen`], [`Eight`] and [`Two`], which exist only where they do, and registers seen as their words.
 
 mod eight;
+mod sha256;
 mod sixteen;
 mod standard;
+mod two;
 
 use ledger::Digest;
 
 pub(crate) use self::eight::Eight;
 pub(crate) use self::sixteen::Sixteen;
+pub(crate) use self::two::Two;
 
 /// Bytes of a block of either hash.
 const BLOCK: usize = 64;

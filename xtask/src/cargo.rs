@@ -26,15 +26,35 @@ pub fn cargo(repo: &Path) -> Command {
     command
 }
 
+/// [`cargo`] with the compiler itself, also where CI checks the code while it compiles: Clippy as the compiler leaves out
+/// what makes programs fast and modules small.
+pub fn optimising(repo: &Path) -> Command {
+    let mut command = cargo(repo);
+    command.env_remove("RUSTC_WORKSPACE_WRAPPER");
+    command
+}
+
 /// Builds one target (`--bin NAME` and the like) and says where its executable is.
 ///
 /// # Errors
 /// If it does not build.
 pub fn build(tools: &Tools, target: &[&str], name: &str) -> anyhow::Result<PathBuf> {
+    executable(cargo(tools.repo()), target, name)
+}
+
+/// [`build`] of something that is to be measured.
+///
+/// # Errors
+/// If it does not build.
+pub fn build_optimised(tools: &Tools, target: &[&str], name: &str) -> anyhow::Result<PathBuf> {
+    executable(optimising(tools.repo()), target, name)
+}
+
+fn executable(mut cargo: Command, target: &[&str], name: &str) -> anyhow::Result<PathBuf> {
     // The whole workspace chooses the features, so that all programs and tests share what they depend on.
     let mut args = vec!["build", "--workspace", "--message-format", "json-render-diagnostics"];
     args.extend(target);
-    let output = cargo(tools.repo()).args(&args).stderr(Stdio::inherit()).output().context("cargo build")?;
+    let output = cargo.args(&args).stderr(Stdio::inherit()).output().context("cargo build")?;
     ensure!(output.status.success(), "cargo {} failed", args.join(" "));
     String::from_utf8_lossy(&output.stdout)
         .lines()

@@ -15,7 +15,7 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::{cargo::cargo, tools::Tools};
+use crate::{cargo::optimising, tools::Tools};
 
 /// The target.
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -47,13 +47,7 @@ fn build(repo: &Path) -> anyhow::Result<PathBuf> {
     let added = Command::new("rustup").args(["target", "add", TARGET]).current_dir(repo).status().context("rustup")?;
     ensure!(added.success(), "rustup target add {TARGET} failed");
     let args = ["build", "--lib", "-p", "island", "--target", TARGET, "--message-format", "json-render-diagnostics"];
-    let output = cargo(repo)
-        .args(args)
-        // Clippy as the compiler leaves out what makes modules small.
-        .env_remove("RUSTC_WORKSPACE_WRAPPER")
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .context("cargo build")?;
+    let output = optimising(repo).args(args).stderr(std::process::Stdio::inherit()).output().context("cargo build")?;
     ensure!(output.status.success(), "the island does not build for {TARGET}");
     String::from_utf8_lossy(&output.stdout)
         .lines()

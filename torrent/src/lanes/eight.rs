@@ -1,15 +1,19 @@
 //! Eight messages side by side: SHA-1 and the schedule of SHA-256 in the 32-bit lanes of AVX2's registers, the rounds of
 //! SHA-256 by the processor's instructions for them.
+//!
+//! These instructions stand among those of AVX2, of which some processors (Zen 3) make a switch of 130 to 200 cycles each
+//! time; there this kernel is fifty times slower than on others, and is not chosen ([`crate::Kernel::fastest`]).
 
 mod compress;
 mod words;
 
 use std::arch::x86_64::*;
 
-use compress::{Sha256, compress};
+use compress::compress;
 use ledger::Digest;
 use words::Words;
 
+use super::sha256::Sha256;
 use super::standard::{SHA1_START, padding};
 use super::{BLOCK, Pieces, digests};
 

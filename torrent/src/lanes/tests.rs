@@ -34,7 +34,7 @@ fn no_bytes<const N: usize>(hasher: impl Pieces<N>) {
 
 fn unequal_lengths<const N: usize>(mut hasher: impl Pieces<N>) {
     let (long, short) = ([0; 128], [0; 64]);
-    hasher.leaves(std::array::from_fn(|lane| if lane == 5 { &short[..] } else { &long[..] }));
+    hasher.leaves(std::array::from_fn(|lane| if lane == N - 1 { &short[..] } else { &long[..] }));
 }
 
 fn every_lane<const N: usize>(
@@ -102,3 +102,4 @@ macro_rules! kernel {
 
 kernel!(eight, Eight);
 kernel!(sixteen, Sixteen);
+kernel!(two, Two);

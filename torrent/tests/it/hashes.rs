@@ -72,7 +72,7 @@ fn lengths_around_blocks_and_pieces_are_hashed_as_defined() {
 fn whole_pieces_of_any_number_are_hashed_as_defined() {
     // Around the number of pieces that are hashed side by side, in pieces of one read and of several.
     for log in [14, 17] {
-        for n_pieces in [4, 5, 6, 7, 8, 9, 15, 16, 17, 33] {
+        for n_pieces in [2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 33] {
             let content = Memory::new([("a", bytes(7, n_pieces << log)), ("b", bytes(8, (n_pieces << log) + 1))]);
             compare(&content, piece(log));
         }
@@ -156,7 +156,7 @@ fn the_environment_keeps_to_the_portable_code() {
         assert_eq!(Kernel::fastest(), Kernel::PORTABLE);
         return;
     }
-    assert_eq!(Kernel::fastest(), Kernel::available()[0]);
+    assert!(Kernel::available().contains(&Kernel::fastest()));
     assert_eq!(Kernel::available().last(), Some(&Kernel::PORTABLE));
     let this = std::env::current_exe().expect("a path");
     let name = "hashes::the_environment_keeps_to_the_portable_code";

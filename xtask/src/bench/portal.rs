@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use super::table::{bytes, line, number};
-use crate::{cargo::build, debian, running::Running, tools::Tools};
+use crate::{cargo::build_optimised, debian, running::Running, tools::Tools};
 
 /// Runs, epochs a run, steps an epoch: a million steps.
 const LOAD: [&str; 3] = ["1000", "125", "8"];
@@ -31,7 +31,7 @@ pub fn pages(tools: &Tools) -> anyhow::Result<Value> {
         LOAD[0], LOAD[1], LOAD[2]
     );
     let bin = install(tools)?;
-    let program = build(tools, &["--example", "serve_load"], "serve_load")?;
+    let program = build_optimised(tools, &["--example", "serve_load"], "serve_load")?;
     let dir = tools.cache().join("bench-portal");
     if dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;

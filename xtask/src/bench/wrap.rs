@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::table::{bytes, least, line, number};
 use crate::{
-    demo::{Anvil, Cairn, build, path_text, text},
+    cargo::build_optimised,
+    demo::{Anvil, Cairn, path_text, text},
     tools::Tools,
 };
 
@@ -25,7 +26,7 @@ pub fn epoch(tools: &Tools) -> anyhow::Result<Value> {
     tools.install()?;
     let scratch = tools.repo().join(".cache/bench");
     let artifacts = fresh(&scratch.join("wrap"))?;
-    let cairn = Cairn { path: build(tools)?, home: scratch.join("home") };
+    let cairn = Cairn { path: build_optimised(tools, &["--bin", "cairn"], "cairn")?, home: scratch.join("home") };
 
     let node = Anvil::start(tools)?;
     let deployed = cairn.must(&["deploy", "--rpc", &node.rpc, "--anvil-dev-key"])?;

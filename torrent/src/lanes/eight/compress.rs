@@ -8,58 +8,8 @@ use std::arch::x86_64::*;
 
 use super::LANES;
 use super::words::{PLACES, add, choose, majority, pairs, rotate, splat, xor};
-use crate::lanes::standard::{SHA1_K, SHA256_K, SHA256_START};
-
-/// State of one message, as the instructions want it, the first named word in the highest lane.
-#[derive(Clone, Copy)]
-pub(super) struct Sha256 {
-    abef: __m128i,
-    cdgh: __m128i,
-}
-
-impl Sha256 {
-    /// Before the first block.
-    #[target_feature(enable = "sse2")]
-    pub(super) fn start() -> Self {
-        let [a, b, c, d, e, f, g, h] = SHA256_START.map(u32::cast_signed);
-        Self { abef: _mm_set_epi32(a, b, e, f), cdgh: _mm_set_epi32(c, d, g, h) }
-    }
-
-    /// The words in their order.
-    #[target_feature(enable = "sse4.1")]
-    pub(super) fn words(self) -> [u32; 8] {
-        let words = [
-            _mm_extract_epi32::<3>(self.abef),
-            _mm_extract_epi32::<2>(self.abef),
-            _mm_extract_epi32::<3>(self.cdgh),
-            _mm_extract_epi32::<2>(self.cdgh),
-            _mm_extract_epi32::<1>(self.abef),
-            _mm_extract_epi32::<0>(self.abef),
-            _mm_extract_epi32::<1>(self.cdgh),
-            _mm_extract_epi32::<0>(self.cdgh),
-        ];
-        words.map(i32::cast_unsigned)
-    }
-
-    /// The rounds 2 · `pair` and the next, with their words and constants added up. The halves of the state trade names.
-    #[inline]
-    #[target_feature(enable = "sha,sse2")]
-    fn two_rounds(&mut self, pair: usize, keyed: u64) {
-        let keyed = _mm_cvtsi64_si128(keyed.cast_signed());
-        if pair.is_multiple_of(2) {
-            self.cdgh = _mm_sha256rnds2_epu32(self.cdgh, self.abef, keyed);
-        } else {
-            self.abef = _mm_sha256rnds2_epu32(self.abef, self.cdgh, keyed);
-        }
-    }
-
-    /// Both added.
-    #[inline]
-    #[target_feature(enable = "sse2")]
-    fn plus(self, other: Self) -> Self {
-        Self { abef: _mm_add_epi32(self.abef, other.abef), cdgh: _mm_add_epi32(self.cdgh, other.cdgh) }
-    }
-}
+use crate::lanes::sha256::Sha256;
+use crate::lanes::standard::{SHA1_K, SHA256_K};
 
 /// Takes up a block of every lane.
 #[inline]
@@ -85,8 +35,8 @@ pub(super) fn compress(sha1: &mut [__m256i; 5], sha256: &mut [Sha256; LANES], me
                 scheduled!(2 * $at);
                 scheduled!(2 * $at + 1);
                 let pair = pairs(add(w[2 * $at], splat(k[2 * $at])), add(w[2 * $at + 1], splat(k[2 * $at + 1])));
-                two[0].two_rounds($at, pair[PLACES[0]]);
-                two[1].two_rounds($at, pair[PLACES[1]]);
+                two[0].two_rounds($at, low(pair[PLACES[0]]));
+                two[1].two_rounds($at, low(pair[PLACES[1]]));
                 keyed[8 * sixteen + $at] = pair;
             )*};
         }
@@ -115,7 +65,7 @@ pub(super) fn compress(sha1: &mut [__m256i; 5], sha256: &mut [Sha256; LANES], me
             macro_rules! beside {
                 ($pair:expr) => {
                     for (lane, state) in $three.iter_mut().enumerate() {
-                        state.two_rounds($pair, keyed[$pair][PLACES[$first + lane]]);
+                        state.two_rounds($pair, low(keyed[$pair][PLACES[$first + lane]]));
                     }
                 };
             }
@@ -154,6 +104,13 @@ pub(super) fn compress(sha1: &mut [__m256i; 5], sha256: &mut [Sha256; LANES], me
     for (word, new) in sha1.iter_mut().zip([a, b, c, d, e]) {
         *word = add(*word, new);
     }
+}
+
+/// Two words, the first in the lowest lane.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn low(words: u64) -> __m128i {
+    _mm_cvtsi64_si128(words.cast_signed())
 }
 
 #[inline]
