@@ -3,6 +3,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use crate::ifma::{Ifma, PointAdder};
+use crate::prefetch::prefetch;
 use halo2_proofs::halo2curves::{
     bn256::{Fq, G1Affine},
     ff::Field,
@@ -14,6 +15,9 @@ const LANES: usize = 4;
 
 /// Pairs that one inversion is shared by: enough to make it cheap, few enough to stay in the second-level cache.
 const BATCH: usize = 1024;
+
+/// How many pairs ahead points are fetched.
+const AHEAD: usize = 16;
 
 /// Set in an index of a point when the point is to be subtracted.
 pub(crate) const NEGATIVE: u32 = 1 << 31;
@@ -52,7 +56,12 @@ impl BatchAdder {
         }
         for (pairs, places) in pairs.chunks(BATCH).zip(places.chunks(BATCH)) {
             self.one_by_one.pairs.clear();
-            self.one_by_one.pairs.extend(pairs.iter().map(|pair| pair.map(|index| term(table, index))));
+            self.one_by_one.pairs.extend(pairs.iter().enumerate().map(|(at, pair)| {
+                for index in pairs.get(at + AHEAD).into_iter().flatten() {
+                    prefetch(table, index & !NEGATIVE);
+                }
+                pair.map(|index| term(table, index))
+            }));
             self.one_by_one.add();
             for (place, [sum, _]) in places.iter().zip(&self.one_by_one.pairs) {
                 out[*place as usize] = *sum;

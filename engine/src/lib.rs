@@ -44,6 +44,7 @@ mod memory;
 mod opening;
 mod place;
 mod poly;
+mod prefetch;
 mod program;
 mod quotient;
 mod stored;

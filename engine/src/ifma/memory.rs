@@ -124,15 +124,3 @@ pub(super) unsafe fn store_to<F: Prime>(to: [*mut F; 8], lanes: Lanes<F>) {
         }
     }
 }
-
-/// Asks for a point that will be needed; any index will do.
-#[inline]
-#[expect(unsafe_code, reason = "takes an address")]
-pub(super) fn prefetch(table: &[G1Affine], index: u32) {
-    let at = table.as_ptr().wrapping_add(index as usize).cast::<i8>();
-    // SAFETY: a prefetch reads nothing; points need not begin where a cache line does, hence two.
-    unsafe {
-        _mm_prefetch::<_MM_HINT_T0>(at);
-        _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(size_of::<G1Affine>() - 1));
-    }
-}

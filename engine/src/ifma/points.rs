@@ -9,8 +9,9 @@ use halo2_proofs::halo2curves::{
 
 use super::Ifma;
 use super::lanes::{Lanes, Prime};
-use super::memory::{load, load_from, prefetch, store, store_to};
+use super::memory::{load, load_from, store, store_to};
 use crate::batch_affine::{NEGATIVE, invert};
+use crate::prefetch::prefetch;
 
 const LANES: usize = 8;
 /// How many eights ahead points are fetched.
