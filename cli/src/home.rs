@@ -1,6 +1,7 @@
 //! The cache of reference strings and keys, and the private directory.
 
 use std::fs;
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,6 +22,32 @@ use crate::size::Memory;
 
 /// Parts that the bar of a proof has.
 const PHASE_UNITS: u64 = 1000;
+
+/// A proving key that is kept in the cache.
+trait ProvingKey: Sized {
+    fn write(&self, out: &mut impl Write) -> Result<(), AggregateError>;
+    fn within(self, limit: MemoryLimit) -> Result<Self, AggregateError>;
+}
+
+impl ProvingKey for EpochProvingKey {
+    fn write(&self, out: &mut impl Write) -> Result<(), AggregateError> {
+        self.write(out)
+    }
+
+    fn within(self, limit: MemoryLimit) -> Result<Self, AggregateError> {
+        self.within(limit)
+    }
+}
+
+impl ProvingKey for WrapProvingKey {
+    fn write(&self, out: &mut impl Write) -> Result<(), AggregateError> {
+        self.write(out)
+    }
+
+    fn within(self, limit: MemoryLimit) -> Result<Self, AggregateError> {
+        self.within(limit)
+    }
+}
 
 /// Everything that can be made again, and secrets.
 pub struct Home<'o> {
@@ -120,6 +147,31 @@ impl<'o> Home<'o> {
         }))
     }
 
+    /// A proving key, from the cache or generated and stored, for proofs within the limit if there is one.
+    fn proving_key<K: ProvingKey>(
+        &self,
+        name: &CacheKey,
+        what: &str,
+        open: impl Fn(&Bytes) -> Result<K, AggregateError>,
+        check: impl FnOnce(MemoryLimit) -> Result<(), AggregateError>,
+        generate: impl FnOnce() -> Result<K, AggregateError>,
+    ) -> anyhow::Result<K> {
+        let stored = || self.stored(name, what, &open);
+        let mut key = stored()?;
+        if key.is_none() {
+            self.memory.map_or(Ok(()), check)?;
+            let made = self.timed(what, generate)??;
+            self.cache()?.put(name, |mut out| made.write(&mut out).map_err(std::io::Error::other))?;
+            // From the file it takes no memory of this process's own.
+            key = if self.memory.is_some() { stored()? } else { Some(made) };
+        }
+        let key = key.with_context(|| format!("{name:?} was stored and cannot be opened"))?;
+        Ok(match self.memory {
+            None => key,
+            Some(limit) => key.within(limit)?,
+        })
+    }
+
     /// Epoch proving key, from the cache or generated and stored.
     pub fn epoch_key(
         &self,
@@ -129,25 +181,14 @@ impl<'o> Home<'o> {
         let srs = self.srs(shape.k)?;
         let name = self.epoch_cache_key(step.1, shape, "pk")?;
         let (params, step_params) = (srs.params(), step.0.params());
-        let stored = || self.stored(&name, "epoch key", |bytes| EpochProvingKey::open(bytes, step_params, step.1));
-        let mut key = stored()?;
-        if key.is_none() {
-            if let Some(limit) = self.memory {
-                aggregator::keys::check_memory(params, step_params, step.1, shape, limit)?;
-            }
-            let made = self.timed("epoch key", || EpochProvingKey::generate(params, step_params, step.1, shape))??;
-            self.cache()?.put(&name, |mut out| made.write(&mut out).map_err(std::io::Error::other))?;
-            // From the file it takes no memory of this process's own.
-            key = if self.memory.is_some() { stored()? } else { Some(made) };
-        }
-        let key = key.with_context(|| format!("{name:?} was stored and cannot be opened"))?;
-        Ok((
-            srs,
-            match self.memory {
-                None => key,
-                Some(limit) => key.within(limit)?,
-            },
-        ))
+        let key = self.proving_key(
+            &name,
+            "epoch key",
+            |bytes| EpochProvingKey::open(bytes, step_params, step.1),
+            |limit| aggregator::keys::check_memory(params, step_params, step.1, shape, limit),
+            || EpochProvingKey::generate(params, step_params, step.1, shape),
+        )?;
+        Ok((srs, key))
     }
 
     /// Epoch verifying key, from the cache or generated and stored. The reference string of its size is needed only for that.
@@ -183,24 +224,14 @@ impl<'o> Home<'o> {
         let (epoch_srs, srs) = (self.srs(epoch_key.shape().k)?, self.srs(wrap_k)?);
         let name = self.wrap_cache_key(epoch_key, wrap_k, "pk")?;
         let (params, epoch_params) = (srs.params(), epoch_srs.params());
-        let stored = || self.stored(&name, "wrap key", |bytes| WrapProvingKey::open(bytes, epoch_params, epoch_key));
-        let mut key = stored()?;
-        if key.is_none() {
-            if let Some(limit) = self.memory {
-                aggregator::wrap::check_memory(params, epoch_params, epoch_key, limit)?;
-            }
-            let made = self.timed("wrap key", || WrapProvingKey::generate(params, epoch_params, epoch_key))??;
-            self.cache()?.put(&name, |mut out| made.write(&mut out).map_err(std::io::Error::other))?;
-            key = if self.memory.is_some() { stored()? } else { Some(made) };
-        }
-        let key = key.with_context(|| format!("{name:?} was stored and cannot be opened"))?;
-        Ok((
-            srs,
-            match self.memory {
-                None => key,
-                Some(limit) => key.within(limit)?,
-            },
-        ))
+        let key = self.proving_key(
+            &name,
+            "wrap key",
+            |bytes| WrapProvingKey::open(bytes, epoch_params, epoch_key),
+            |limit| aggregator::wrap::check_memory(params, epoch_params, epoch_key, limit),
+            || WrapProvingKey::generate(params, epoch_params, epoch_key),
+        )?;
+        Ok((srs, key))
     }
 
     /// Verifying key of the proofs that are anchored: the epochs', or that of their wrap.

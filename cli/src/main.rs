@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     rpc::set_timeout(cli.global.rpc_timeout);
     let out = Output::new(cli.global.json, cli.global.quiet);
-    match cli.command.run(&cli.global, &out) {
+    match processor().and_then(|()| cli.command.run(&cli.global, &out)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let failed_check = is_failure(&error) || is_refusal(&error);
@@ -45,6 +45,19 @@ fn main() -> ExitCode {
             ExitCode::from(if failed_check { 1 } else { 2 })
         }
     }
+}
+
+/// Whether the processor has what the field arithmetic is assembled for: without it the first product would end the process
+/// by a signal.
+fn processor() -> anyhow::Result<()> {
+    #[cfg(target_arch = "x86_64")]
+    for (name, is_here) in [("BMI2", is_x86_feature_detected!("bmi2")), ("ADX", is_x86_feature_detected!("adx"))] {
+        anyhow::ensure!(
+            is_here,
+            "processor: expected one with {name} (x86-64 since Broadwell and Zen), got one without"
+        );
+    }
+    Ok(())
 }
 
 /// Whether a contract refused: the chain made the check, and it failed.

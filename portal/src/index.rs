@@ -33,7 +33,7 @@ use sqlx::{
 pub use arrival::{Arrival, ArrivalState, ReportLine};
 pub use attested::AttestationEntry;
 pub use error::IndexError;
-pub use facets::{DAY, Facets, StepRange, day_of};
+pub use facets::{Facets, StepRange};
 pub use history::RunEvent;
 pub use list::{Cursor, RunFilter, RunPage, RunSort, Status, VerifierEntry, WordError};
 pub use offer::Offer;

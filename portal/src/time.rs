@@ -3,7 +3,12 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds of a day.
-const DAY: u64 = 86_400;
+pub(crate) const DAY: u64 = 86_400;
+
+/// Where the day of a time begins, in UTC.
+pub(crate) fn day_of(unix: u64) -> u64 {
+    unix / DAY * DAY
+}
 
 /// Last second of the year 9999: what a chain says beyond it is shown as this.
 const LAST: u64 = 253_402_300_799;

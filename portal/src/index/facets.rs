@@ -10,6 +10,7 @@ use super::{
     policy::{Optimizer, optimizer},
     row::Fields,
 };
+use crate::time::{DAY, day_of};
 
 /// A range of numbers of anchored steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +34,6 @@ impl StepRange {
 
 /// Days before today, from which on registrations are counted.
 pub const SINCE_DAYS: [u64; 4] = [1, 7, 30, 365];
-
-/// Seconds of a day.
-pub const DAY: u64 = 86_400;
 
 /// How many runs there are of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -153,11 +151,6 @@ impl Index {
         };
         conditions.query(sql).fetch_all(&self.pool).await.during("facets")?.iter().map(group).collect()
     }
-}
-
-/// Beginning of a day, unix seconds.
-pub fn day_of(unix: u64) -> u64 {
-    unix / DAY * DAY
 }
 
 /// Number of the first test that a row passes; their number if it passes none.

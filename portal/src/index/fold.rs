@@ -14,7 +14,7 @@ use sqlx::{AnyConnection, any::AnyRow};
 use super::{
     RunKey,
     error::{During, IndexError},
-    row::{Fields, exactly, int, keys},
+    row::{Fields, RUNS_PER_STATEMENT, exactly, int, keys},
 };
 
 /// A run after some epochs.
@@ -24,9 +24,6 @@ struct Folded {
     root: Root,
     state: FieldElement,
 }
-
-/// Runs whose events are read with one statement.
-const RUNS: usize = 256;
 
 /// Forgets what the events of runs amounted to; [`fold`] begins at the first step again.
 pub(super) async fn unfold(db: &mut AnyConnection, runs: &BTreeSet<RunKey>) -> Result<(), IndexError> {
@@ -41,7 +38,7 @@ pub(super) async fn unfold(db: &mut AnyConnection, runs: &BTreeSet<RunKey>) -> R
 /// Goes on from the last epoch of each run that followed, over all that follow it now.
 pub(super) async fn fold(db: &mut AnyConnection, runs: &BTreeSet<RunKey>) -> Result<(), IndexError> {
     let runs: Vec<_> = runs.iter().copied().collect();
-    for part in runs.chunks(RUNS) {
+    for part in runs.chunks(RUNS_PER_STATEMENT) {
         let mut events = Events::of(db, part).await?;
         for run in part {
             events.fold(db, *run).await?;

@@ -66,6 +66,9 @@ pub(super) fn exactly<const N: usize>(what: &'static str, bytes: &[u8]) -> Resul
     bytes.try_into().map_err(|_| IndexError::Stored { what, reason: reason() })
 }
 
+/// Runs that one statement names.
+pub(super) const RUNS_PER_STATEMENT: usize = 256;
+
 /// Runs as they stand between `IN (` and `)`: numbers of our own, so that nothing needs a placeholder.
 pub(super) fn keys(runs: &[RunKey]) -> String {
     runs.iter().map(|run| run.0.to_string()).collect::<Vec<_>>().join(", ")

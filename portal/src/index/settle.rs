@@ -6,18 +6,15 @@ use sqlx::AnyConnection;
 use super::{
     RunKey,
     error::{During, IndexError},
-    row::keys,
+    row::{RUNS_PER_STATEMENT, keys},
 };
 
-/// Runs of one statement.
-const RUNS: usize = 256;
-
-/// A value of the first registration of a run.
+/// Values of the first registration of a run.
 macro_rules! registered {
-    ($column:literal) => {
+    ($columns:literal) => {
         concat!(
             "(SELECT ",
-            $column,
+            $columns,
             " FROM registered JOIN block ON block.source_id = registered.source_id AND block.number = registered.block_number \
              WHERE registered.run_key = run.id ORDER BY registered.block_number, registered.log_index LIMIT 1)"
         )
@@ -26,12 +23,8 @@ macro_rules! registered {
 
 /// What is kept of each run. [`super::Status`] says what the words mean.
 const SETTLE: &str = concat!(
-    "UPDATE run SET registered_time = ",
-    registered!("block.time"),
-    ", policy = ",
-    registered!("registered.policy"),
-    ", parent = ",
-    registered!("registered.parent"),
+    "UPDATE run SET (registered_time, policy, parent) = ",
+    registered!("block.time, registered.policy, registered.parent"),
     ", owner = COALESCE((SELECT role.account FROM role WHERE role.run_key = run.id AND role.kind = 'owner' \
       ORDER BY role.block_number DESC, role.log_index DESC LIMIT 1), ",
     registered!("registered.owner"),
@@ -50,7 +43,7 @@ const SETTLE: &str = concat!(
 
 /// Computes what is kept of some runs.
 pub(super) async fn settle(db: &mut AnyConnection, runs: &[RunKey]) -> Result<(), IndexError> {
-    for part in runs.chunks(RUNS) {
+    for part in runs.chunks(RUNS_PER_STATEMENT) {
         let sql = format!("{SETTLE} WHERE id IN ({})", keys(part));
         sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(false).execute(&mut *db).await.during("settle")?;
     }

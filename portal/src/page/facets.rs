@@ -4,8 +4,8 @@ use leptos::prelude::*;
 
 use crate::{
     api::query::RunQuery,
-    index::{DAY, Facets, StepRange, day_of},
-    time::now,
+    index::{Facets, StepRange},
+    time::{DAY, day_of, now},
 };
 
 /// One kind.

@@ -1,7 +1,6 @@
 //! Bundles in a folder: what is verified, what is served of it, and what hostile ones come to.
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
@@ -33,6 +32,7 @@ use crate::{
     support::{
         bundle::{KEPT, KeptKeys, add, entry, manifest_of, write_manifest},
         database::on_each,
+        description::conforms,
         history::block,
     },
 };
@@ -149,12 +149,8 @@ async fn the_evidence_holds(app: &Router) {
     let evidence = StepEvidence::parse(answer.text().as_bytes()).unwrap();
     assert_eq!(evidence.earlier.len(), 1);
     let description = serde_json::from_str(&portal::description().unwrap()).unwrap();
-    assert_described(
-        "evidence",
-        &json!({ "$ref": "#/components/schemas/StepEvidence" }),
-        &serde_json::from_str(answer.text()).unwrap(),
-        &description,
-    );
+    let schema = json!({ "$ref": "#/components/schemas/StepEvidence" });
+    conforms(&description, &schema, &answer.json(), "evidence");
     let registration = KEPT.registration();
     let on_chain = OnChain {
         head: KEPT.head(9, 2),
@@ -177,35 +173,6 @@ async fn the_evidence_holds(app: &Router) {
     assert_eq!(checks.made().last().map(|line| line.check.as_str()), Some("epoch proof"));
     let beyond = get(app, &format!("/api/v1/runs/{}/steps/8/evidence", run.run)).await;
     assert_eq!(beyond.refusal(), (404, "no_step".into()));
-}
-
-/// Whether a value is what the description says: nothing more, nothing less, of the right types.
-fn assert_described(at: &str, schema: &Value, value: &Value, description: &Value) {
-    if let Some(reference) = schema["$ref"].as_str() {
-        return assert_described(at, &description.pointer(&reference[1..]).unwrap().clone(), value, description);
-    }
-    let kind = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "integer",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    let is_of_kind =
-        schema["type"] == kind || schema["type"].as_array().is_some_and(|kinds| kinds.contains(&kind.into()));
-    assert!(is_of_kind, "{at}: {kind} where {} is described", schema["type"]);
-    for (place, value) in value.as_array().into_iter().flatten().enumerate() {
-        assert_described(&format!("{at}/{place}"), &schema["items"], value, description);
-    }
-    if let Some(fields) = value.as_object() {
-        let described = schema["properties"].as_object().unwrap();
-        let (expected, got): (BTreeSet<_>, BTreeSet<_>) = (described.keys().collect(), fields.keys().collect());
-        assert_eq!(expected, got, "{at}");
-        for (name, value) in fields {
-            assert_described(&format!("{at}/{name}"), &described[name], value, description);
-        }
-    }
 }
 
 /// Of the verifier that the demo registered.

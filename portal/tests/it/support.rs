@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod database;
+pub mod description;
 pub mod history;
 
 #[allow(dead_code, reason = "the chain client's tests use all of it")]
