@@ -10,6 +10,7 @@
 //! | [`running`] | programs that end with their owner |
 //! | [`setup`] | install the pinned tools |
 //! | [`cargo`] | build a program of this repository, and ask it |
+//! | [`fuzz`] | libFuzzer over what strangers write |
 //! | [`generate`] | the generated verifier of the demo's epochs |
 //! | [`browser`] | a browser for tests |
 //! | [`bench`] | time, memory, sizes beside the budgets |
@@ -33,6 +34,7 @@ mod contracts;
 mod debian;
 mod demo;
 mod fixtures;
+mod fuzz;
 mod generate;
 mod island;
 mod natspec;
@@ -70,6 +72,8 @@ enum Task {
     Bench(bench::Bench),
     /// Write the vectors of a finished demo run for the contracts' tests.
     Fixtures(fixtures::Fixtures),
+    /// Fuzz the parsers of every format, step proofs and a generated verifier.
+    Fuzz(fuzz::Fuzz),
     /// Write or compare the generated verifier of the demo's epochs.
     Generate(generate::Generate),
     /// Build what a visitor's browser verifies with.
@@ -87,6 +91,7 @@ fn main() -> anyhow::Result<()> {
         Task::Demo(demo) => demo::run(&demo),
         Task::Bench(bench) => bench::run(&bench),
         Task::Fixtures(fixtures) => fixtures::run(&fixtures),
+        Task::Fuzz(fuzz) => fuzz::run(&fuzz),
         Task::Generate(generate) => generate::run(&generate),
         Task::Island => island::run().map(drop),
         Task::Test(test) => test::run(&test),
