@@ -116,7 +116,10 @@ fn one(tools: &Tools, name: &str, program: &Path, seconds: u64) -> anyhow::Resul
     let mut command = Command::new(program);
     command.current_dir(tools.repo()).stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
     command.arg(&corpus);
-    if !WITHOUT_SEEDS.contains(&name) {
+    let made = tools.repo().join("fuzz/seeds").join(name);
+    if made.exists() {
+        command.arg(made);
+    } else if !WITHOUT_SEEDS.contains(&name) {
         command.arg(tools.repo().join("testdata/anchor/run"));
     }
     command.arg(format!("-max_total_time={seconds}")).arg(format!("-rss_limit_mb={MEMORY_MIB}"));

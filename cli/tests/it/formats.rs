@@ -1,6 +1,7 @@
 //! The bodies of the fuzz targets on stable: committed files of each format, and a fixed number of seeded mutations.
 //!
-//! `CAIRN_MUTATIONS` sets the number for each format, for longer runs; see `docs/fuzzing.md`.
+//! `CAIRN_MUTATIONS` sets the number for each format, for longer runs; `CAIRN_SEEDS`, set to anything, writes the seeds that libFuzzer
+//! begins with. See `docs/fuzzing.md`.
 
 #[path = "../../../fuzz/src/formats.rs"]
 pub mod bodies;
@@ -70,6 +71,20 @@ pub fn exercise(body: fn(&[u8]), seeds: &[Vec<u8>], count: u64) {
     (0..count).for_each(|_| body(&mutate(&mut rng, seeds)));
 }
 
+/// [`exercise`] of seeds that are made here: `cargo xtask fuzz` begins with those in `fuzz/seeds`, which must be the same.
+fn exercise_made(name: &str, body: fn(&[u8]), seeds: &[Vec<u8>], count: u64) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(name);
+    for (at, seed) in seeds.iter().enumerate() {
+        let file = dir.join(at.to_string());
+        if std::env::var_os("CAIRN_SEEDS").is_some() {
+            std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(&file, seed)).expect("a seed is written");
+        }
+        let kept = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        assert!(kept == *seed, "{}: another seed; CAIRN_SEEDS=1 writes it anew", file.display());
+    }
+    exercise(body, seeds, count);
+}
+
 #[test]
 fn files_of_a_run_are_parsed_or_refused() {
     let epochs = ["anchor/run/epochs/epoch_0000.json", "anchor/run/epochs/epoch_0001.json"];
@@ -85,9 +100,9 @@ fn files_of_a_run_are_parsed_or_refused() {
          \"proofs/step_000000.proof\",\"sha256\":\"0x{zeros}\"}}],\"root\":\"0x{zeros}\",\"run\":\"0x{zeros}\",\
          \"size\":4,\"v\":1}}"
     );
-    exercise(bodies::manifest, &[manifest.into_bytes()], 5_000);
+    exercise_made("manifest", bodies::manifest, &[manifest.into_bytes()], 5_000);
     let anchors = format!("{{\"anchors\":[],\"run\":\"0x{zeros}\",\"v\":1}}");
-    exercise(bodies::anchors_json, &[anchors.into_bytes()], 5_000);
+    exercise_made("anchors_json", bodies::anchors_json, &[anchors.into_bytes()], 5_000);
 }
 
 #[test]
@@ -95,12 +110,12 @@ fn files_beside_a_run_are_parsed_or_refused() {
     let gates: serde_json::Value = serde_json::from_slice(&read(&["gate/cases.json"])[0]).expect("JSON");
     let gates: Vec<Vec<u8>> =
         gates["cases"].as_array().expect("cases").iter().map(|case| case["gate"].to_string().into_bytes()).collect();
-    exercise(bodies::gate_json, &gates, 5_000);
+    exercise_made("gate_json", bodies::gate_json, &gates, 5_000);
     let zeros = "0".repeat(64);
     let opening = format!(
         "{{\"v\":1,\"run\":\"0x{zeros}\",\"state\":4,\"digest\":\"0x{zeros}\",\"seed\":\"{zeros}\",\"optimizer\":\"{zeros}\"}}"
     );
-    exercise(bodies::opening_json, &[opening.into_bytes()], 2_000);
+    exercise_made("opening_json", bodies::opening_json, &[opening.into_bytes()], 2_000);
 }
 
 #[test]
@@ -122,10 +137,15 @@ fn torrents_and_links_are_parsed_or_refused() {
         torrent::Metainfo::new("run", list.clone(), piece, hashes, options).expect("a torrent")
     });
     let torrents = made.each_ref().map(|torrent| torrent.as_bytes().to_vec());
-    exercise(bodies::torrent, &torrents, 5_000);
-    exercise(bodies::bencode, &torrents, 5_000);
-    exercise(bodies::info, &made.each_ref().map(|torrent| torrent.metadata().as_bytes().to_vec()), 5_000);
-    exercise(bodies::magnet, &made.each_ref().map(|torrent| torrent.magnet().to_string().into_bytes()), 5_000);
+    exercise_made("torrent", bodies::torrent, &torrents, 5_000);
+    exercise_made("bencode", bodies::bencode, &torrents, 5_000);
+    exercise_made("info", bodies::info, &made.each_ref().map(|torrent| torrent.metadata().as_bytes().to_vec()), 5_000);
+    exercise_made(
+        "magnet",
+        bodies::magnet,
+        &made.each_ref().map(|torrent| torrent.magnet().to_string().into_bytes()),
+        5_000,
+    );
 }
 
 #[test]
@@ -134,9 +154,9 @@ fn parts_of_a_capsule_are_parsed_or_refused() {
     for (name, bytes) in [("a", &b""[..]), ("b/c", b"some bytes"), ("b/d", &[7; 600])] {
         archive.add(&name.parse().expect("a path"), bytes.len() as u64, &mut &bytes[..]).expect("written");
     }
-    exercise(bodies::archive, &[archive.finish().expect("written")], 2_000);
+    exercise_made("archive", bodies::archive, &[archive.finish().expect("written")], 2_000);
     let seeds = [vec![0, 0], vec![0, 1, 9], vec![0, 6, 255, 255, 255, 255], vec![0, 40, 1], vec![255; 8], vec![0; 70]];
-    exercise(bodies::step_key, &seeds, 300);
+    exercise_made("step_key", bodies::step_key, &seeds, 300);
 }
 
 #[test]
