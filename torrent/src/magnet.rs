@@ -23,7 +23,7 @@ pub enum MagnetError {
     /// It does not begin with `magnet:?`.
     #[error("expected a link that begins with magnet:?")]
     Scheme,
-    /// Longer than any link here.
+    /// Longer than any link here, as it came or as it is written.
     #[error("link of {got} bytes: expected at most {MAX_BYTES}")]
     TooLong {
         /// Length found.
@@ -127,7 +127,12 @@ impl FromStr for Magnet {
                 _ => {}
             }
         }
-        Ok(Self { v1: v1.ok_or(MagnetError::NoInfohash)?, v2, name, trackers, web_seeds, peers })
+        let link = Self { v1: v1.ok_or(MagnetError::NoInfohash)?, v2, name, trackers, web_seeds, peers };
+        // Escapes are longer than what they stand for, and what was accepted must be read again.
+        match link.to_string().len() {
+            0..=MAX_BYTES => Ok(link),
+            got => Err(MagnetError::TooLong { got }),
+        }
     }
 }
 

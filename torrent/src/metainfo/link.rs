@@ -36,7 +36,7 @@ pub enum LinkError {
         /// The host.
         host: String,
     },
-    /// Longer than clients take.
+    /// Longer than clients take, as it came or as it is written.
     #[error("address of {got} bytes: expected at most {MAX_BYTES}")]
     TooLong {
         /// Length found.
@@ -57,7 +57,15 @@ fn parse(text: &str, schemes: &[&str], expected: &'static str) -> Result<Url, Li
     if !url.username().is_empty() || url.password().is_some() {
         return Err(LinkError::Credentials { host: host.to_owned() });
     }
-    Ok(url)
+    limited(url)
+}
+
+/// As it is written: escapes are longer than what they stand for, and what was accepted must be read again.
+fn limited(url: Url) -> Result<Url, LinkError> {
+    match url.as_str().len() {
+        0..=MAX_BYTES => Ok(url),
+        got => Err(LinkError::TooLong { got }),
+    }
 }
 
 /// A tracker, reached by HTTP or UDP.
@@ -90,7 +98,7 @@ impl FromStr for WebSeed {
             let path = format!("{}/", url.path());
             url.set_path(&path);
         }
-        Ok(Self(url))
+        limited(url).map(Self)
     }
 }
 

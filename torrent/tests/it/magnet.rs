@@ -62,3 +62,20 @@ fn whatever_is_not_a_bundles_link_is_refused() {
     let long = format!("magnet:?{v1}&dn={}", "x".repeat(70_000));
     assert_eq!(read(&long), Err(MagnetError::TooLong { got: long.len() }));
 }
+
+#[test]
+fn what_is_written_longer_than_it_was_read_is_refused() {
+    let v1 = format!("xt=urn:btih:{}", "1".repeat(40));
+    // 1,500 bytes of letters that an address writes with three each, and a slash that is added; a name of three for one.
+    let address = |key: &str| format!("magnet:?{v1}&{key}=http://h/{}", "\u{fc}".repeat(750));
+    for (key, got) in [("tr", 9 + 6 * 750), ("ws", 9 + 6 * 750)] {
+        let refused = address(key).parse::<Magnet>();
+        assert_eq!(refused, Err(MagnetError::Link(torrent::LinkError::TooLong { got })), "{key}");
+    }
+    let slash = format!("magnet:?{v1}&ws=http://h/{}", "x".repeat(2048 - 9));
+    assert_eq!(slash.parse::<Magnet>(), Err(MagnetError::Link(torrent::LinkError::TooLong { got: 2049 })));
+    let name = format!("magnet:?{v1}&dn={}", "\u{fc}".repeat(20_000));
+    assert!(matches!(name.parse::<Magnet>(), Err(MagnetError::TooLong { got }) if got > 120_000), "{name:.60}");
+    let fits: Magnet = format!("magnet:?{v1}&tr=http://h/{}", "\u{fc}".repeat(300)).parse().unwrap();
+    assert_eq!(fits.to_string().parse(), Ok(fits));
+}
