@@ -14,7 +14,7 @@ use crate::content::{Content, Source};
 use crate::files::{FileList, FilesError, Layout};
 use crate::kernel::{Code, Kernel};
 #[cfg(target_arch = "x86_64")]
-use crate::lanes::Pieces;
+use crate::lanes::{Lanes, Pieces};
 use crate::merkle;
 use crate::path::ContentPath;
 use crate::piece::{BLOCK_BYTES, PieceLength};
@@ -183,11 +183,11 @@ impl Task<'_> {
         match self.kernel.0 {
             Code::Plain => {}
             #[cfg(target_arch = "x86_64")]
-            Code::Two(two) => self.groups(|| two.pieces(), content, &mut pieces, buffer, progress)?,
+            Code::Two(two) => self.groups(two, content, &mut pieces, buffer, progress)?,
             #[cfg(target_arch = "x86_64")]
-            Code::Eight(eight) => self.groups(|| eight.pieces(), content, &mut pieces, buffer, progress)?,
+            Code::Eight(eight) => self.groups(eight, content, &mut pieces, buffer, progress)?,
             #[cfg(target_arch = "x86_64")]
-            Code::Sixteen(sixteen) => self.groups(|| sixteen.pieces(), content, &mut pieces, buffer, progress)?,
+            Code::Sixteen(sixteen) => self.groups(sixteen, content, &mut pieces, buffer, progress)?,
         }
         let (piece, end) = (u64::from(self.piece_length.bytes()), self.offset + self.len);
         let mut at = self.offset + pieces.len() as u64 * piece;
@@ -209,9 +209,9 @@ impl Task<'_> {
 
     /// As many of the first whole pieces as can be hashed side by side with gain, into `pieces`.
     #[cfg(target_arch = "x86_64")]
-    fn groups<const N: usize, P: Pieces<N>>(
+    fn groups<const N: usize, L: Lanes<N>>(
         &self,
-        start: impl Fn() -> P,
+        lanes: L,
         content: &dyn Content,
         pieces: &mut Vec<Piece>,
         buffer: &mut [u8],
@@ -219,10 +219,10 @@ impl Task<'_> {
     ) -> Result<(), HashError> {
         let piece = u64::from(self.piece_length.bytes());
         let (mut sources, mut left) = (Vec::new(), (self.len / piece) as usize);
-        while left >= P::MIN {
+        while left >= L::MIN {
             let n = left.min(N);
             let offset = self.offset + pieces.len() as u64 * piece;
-            pieces.extend(self.side_by_side(start(), content, &mut sources, offset, n, buffer)?);
+            pieces.extend(self.side_by_side(lanes.pieces(), content, &mut sources, offset, n, buffer)?);
             left -= n;
             progress(n as u64 * piece);
         }
@@ -234,7 +234,7 @@ impl Task<'_> {
     #[cfg(target_arch = "x86_64")]
     fn side_by_side<const N: usize>(
         &self,
-        mut hasher: impl Pieces<N>,
+        mut hasher: Pieces<impl Lanes<N>, N>,
         content: &dyn Content,
         sources: &mut Vec<Box<dyn Source>>,
         offset: u64,

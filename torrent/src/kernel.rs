@@ -8,7 +8,7 @@ use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
 
 #[cfg(target_arch = "x86_64")]
-use crate::lanes::{Eight, Pieces, Sixteen, Two};
+use crate::lanes::{Eight, Lanes, Sixteen, Two};
 use crate::piece::BLOCK_BYTES;
 
 /// Code that hashes whole pieces. The hashes do not depend on it.
@@ -71,7 +71,8 @@ impl Kernel {
     /// Of a leaf, while it hashes as many as it can side by side.
     fn time(self) -> Duration {
         #[cfg(target_arch = "x86_64")]
-        fn side_by_side<const N: usize>(mut pieces: impl Pieces<N>, leaf: &[u8]) -> u32 {
+        fn side_by_side<const N: usize>(lanes: impl Lanes<N>, leaf: &[u8]) -> u32 {
+            let mut pieces = lanes.pieces();
             black_box(pieces.leaves([leaf; N]));
             black_box(pieces.finish());
             N as u32
@@ -84,11 +85,11 @@ impl Kernel {
                 1
             }
             #[cfg(target_arch = "x86_64")]
-            Code::Two(two) => side_by_side(two.pieces(), &leaf),
+            Code::Two(two) => side_by_side(two, &leaf),
             #[cfg(target_arch = "x86_64")]
-            Code::Eight(eight) => side_by_side(eight.pieces(), &leaf),
+            Code::Eight(eight) => side_by_side(eight, &leaf),
             #[cfg(target_arch = "x86_64")]
-            Code::Sixteen(sixteen) => side_by_side(sixteen.pieces(), &leaf),
+            Code::Sixteen(sixteen) => side_by_side(sixteen, &leaf),
         };
         begin.elapsed() / leaves
     }

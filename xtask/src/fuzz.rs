@@ -127,9 +127,9 @@ fn one(tools: &Tools, name: &str, program: &Path, seconds: u64) -> anyhow::Resul
     let status = command.status().with_context(|| format!("run {}", program.display()))?;
     let text = fs::read_to_string(&log).with_context(|| format!("read {}", log.display()))?;
     if !status.success() {
-        let last: Vec<&str> = text.lines().rev().take(12).collect();
-        let last: Vec<&str> = last.into_iter().rev().collect();
-        bail!("{name}: an input ended it ({status}); it is in {}\n{}", dir.display(), last.join("\n"));
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines[lines.len().saturating_sub(12)..].join("\n");
+        bail!("{name}: an input ended it ({status}); it is in {}\n{last}", dir.display());
     }
     let figures = figures(&text).with_context(|| format!("{name}: no figures in {}", log.display()))?;
     println!(

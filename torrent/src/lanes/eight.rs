@@ -10,12 +10,11 @@ mod words;
 use std::arch::x86_64::*;
 
 use compress::compress;
-use ledger::Digest;
 use words::Words;
 
 use super::sha256::Sha256;
-use super::standard::{SHA1_START, padding};
-use super::{BLOCK, Pieces, digests};
+use super::standard::padding;
+use super::{BLOCK, Lanes};
 
 /// Messages side by side.
 const LANES: usize = 8;
@@ -30,38 +29,21 @@ impl Eight {
         let here = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("sha");
         here.then_some(Self(()))
     }
-
-    /// Eight pieces of which nothing was hashed yet.
-    pub(crate) fn pieces(self) -> EightPieces {
-        EightPieces { sha1: SHA1_START.map(|word| [word; LANES]), bytes: 0, _here: self }
-    }
 }
 
-/// The pieces of [`Eight`].
-pub(crate) struct EightPieces {
-    sha1: [Words; 5],
-    /// So far, of each piece.
-    bytes: u64,
-    _here: Eight,
-}
-
-impl Pieces<LANES> for EightPieces {
+impl Lanes<LANES> for Eight {
     const MIN: usize = 5;
 
-    fn leaves(&mut self, leaves: [&[u8]; LANES]) -> [Digest; LANES] {
-        let leaves = super::blocks(leaves);
-        self.bytes += (leaves[0].len() * BLOCK) as u64;
-        #[expect(unsafe_code, reason = "the caller's processor may lack the instructions")]
-        // SAFETY: `_here` was made by `Eight::detect`, which found them.
-        let roots = unsafe { hash(&mut self.sha1, &leaves) };
-        digests(&roots).map(Digest)
+    #[expect(unsafe_code, reason = "the caller's processor may lack the instructions")]
+    fn hash(self, sha1: &mut [Words; 5], leaves: &[&[[u8; BLOCK]]; LANES]) -> [Words; 8] {
+        // SAFETY: `self` was made by `Eight::detect`, which found them.
+        unsafe { hash(sha1, leaves) }
     }
 
-    fn finish(self) -> [[u8; 20]; LANES] {
-        #[expect(unsafe_code, reason = "the caller's processor may lack the instructions")]
-        // SAFETY: `_here` was made by `Eight::detect`, which found them.
-        let ends = unsafe { end(self.sha1, self.bytes) };
-        digests(&ends)
+    #[expect(unsafe_code, reason = "the caller's processor may lack the instructions")]
+    fn end(self, sha1: [Words; 5], bytes: u64) -> [Words; 5] {
+        // SAFETY: `self` was made by `Eight::detect`, which found them.
+        unsafe { end(sha1, bytes) }
     }
 }
 

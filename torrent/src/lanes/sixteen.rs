@@ -4,11 +4,10 @@ mod sha1;
 mod sha256;
 mod words;
 
-use ledger::Digest;
 use words::Words;
 
-use super::standard::{SHA1_START, SHA256_START, padding};
-use super::{BLOCK, Pieces, digests};
+use super::standard::{SHA256_START, padding};
+use super::{BLOCK, Lanes};
 
 /// Messages side by side.
 const LANES: usize = 16;
@@ -23,38 +22,21 @@ impl Sixteen {
         let here = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
         here.then_some(Self(()))
     }
-
-    /// Sixteen pieces of which nothing was hashed yet.
-    pub(crate) fn pieces(self) -> SixteenPieces {
-        SixteenPieces { sha1: SHA1_START.map(|word| [word; LANES]), bytes: 0, _here: self }
-    }
 }
 
-/// The pieces of [`Sixteen`].
-pub(crate) struct SixteenPieces {
-    sha1: [Words; 5],
-    /// So far, of each piece.
-    bytes: u64,
-    _here: Sixteen,
-}
-
-impl Pieces<LANES> for SixteenPieces {
+impl Lanes<LANES> for Sixteen {
     const MIN: usize = 6;
 
-    fn leaves(&mut self, leaves: [&[u8]; LANES]) -> [Digest; LANES] {
-        let leaves = super::blocks(leaves);
-        self.bytes += (leaves[0].len() * BLOCK) as u64;
-        #[expect(unsafe_code, reason = "the caller's processor may lack the instructions")]
-        // SAFETY: `_here` was made by `Sixteen::detect`, which found them.
-        let roots = unsafe { hash(&mut self.sha1, &leaves) };
-        digests(&roots).map(Digest)
+    #[expect(unsafe_code, reason = "the caller's processor may lack the instructions")]
+    fn hash(self, sha1: &mut [Words; 5], leaves: &[&[[u8; BLOCK]]; LANES]) -> [Words; 8] {
+        // SAFETY: `self` was made by `Sixteen::detect`, which found them.
+        unsafe { hash(sha1, leaves) }
     }
 
-    fn finish(self) -> [[u8; 20]; LANES] {
-        #[expect(unsafe_code, reason = "the caller's processor may lack the instructions")]
-        // SAFETY: `_here` was made by `Sixteen::detect`, which found them.
-        let ends = unsafe { end(self.sha1, self.bytes) };
-        digests(&ends)
+    #[expect(unsafe_code, reason = "the caller's processor may lack the instructions")]
+    fn end(self, sha1: [Words; 5], bytes: u64) -> [Words; 5] {
+        // SAFETY: `self` was made by `Sixteen::detect`, which found them.
+        unsafe { end(sha1, bytes) }
     }
 }
 

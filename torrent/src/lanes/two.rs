@@ -7,12 +7,9 @@ mod sha1;
 mod sha256;
 mod words;
 
-use ledger::Digest;
-
 use super::sha256::Sha256;
 use super::standard::padding;
-use super::{BLOCK, Pieces, digests};
-use sha1::Sha1;
+use super::{BLOCK, Lanes, Words};
 
 /// Messages side by side.
 const LANES: usize = 2;
@@ -27,52 +24,35 @@ impl Two {
         let here = is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1");
         here.then_some(Self(()))
     }
-
-    /// Two pieces of which nothing was hashed yet.
-    pub(crate) fn pieces(self) -> TwoPieces {
-        TwoPieces { sha1: [Sha1::START; LANES], bytes: 0, _here: self }
-    }
 }
 
-/// The pieces of [`Two`].
-pub(crate) struct TwoPieces {
-    sha1: [Sha1; LANES],
-    /// So far, of each piece.
-    bytes: u64,
-    _here: Two,
-}
-
-impl Pieces<LANES> for TwoPieces {
+impl Lanes<LANES> for Two {
     const MIN: usize = 2;
 
-    fn leaves(&mut self, leaves: [&[u8]; LANES]) -> [Digest; LANES] {
-        let leaves = super::blocks(leaves);
-        self.bytes += (leaves[0].len() * BLOCK) as u64;
-        #[expect(unsafe_code, reason = "the caller's processor may lack the instructions")]
-        // SAFETY: `_here` was made by `Two::detect`, which found them.
-        let roots = unsafe { hash(&mut self.sha1, &leaves) };
-        digests(&roots).map(Digest)
+    #[expect(unsafe_code, reason = "the caller's processor may lack the instructions")]
+    fn hash(self, sha1: &mut [Words<LANES>; 5], leaves: &[&[[u8; BLOCK]]; LANES]) -> [Words<LANES>; 8] {
+        // SAFETY: `self` was made by `Two::detect`, which found them.
+        unsafe { hash(sha1, leaves) }
     }
 
-    fn finish(self) -> [[u8; 20]; LANES] {
-        #[expect(unsafe_code, reason = "the caller's processor may lack the instructions")]
-        // SAFETY: `_here` was made by `Two::detect`, which found them.
-        let ends = unsafe { end(self.sha1, self.bytes) };
-        digests(&ends)
+    #[expect(unsafe_code, reason = "the caller's processor may lack the instructions")]
+    fn end(self, sha1: [Words<LANES>; 5], bytes: u64) -> [Words<LANES>; 5] {
+        // SAFETY: `self` was made by `Two::detect`, which found them.
+        unsafe { end(sha1, bytes) }
     }
 }
 
 /// SHA-256 of each leaf, while `sha1` takes them up.
 #[target_feature(enable = "sha,sse4.1")]
-fn hash(sha1: &mut [Sha1; LANES], leaves: &[&[[u8; BLOCK]]; LANES]) -> [[u32; LANES]; 8] {
-    let mut v1 = [sha1[0].load(), sha1[1].load()];
+fn hash(sha1: &mut [Words<LANES>; 5], leaves: &[&[[u8; BLOCK]]; LANES]) -> [Words<LANES>; 8] {
+    let mut v1 = sha1::load(*sha1);
     let mut v2 = [Sha256::start(); LANES];
     for (first, second) in leaves[0].iter().zip(leaves[1]) {
         let message = [words::load(first), words::load(second)];
         sha1::compress(&mut v1, message);
         sha256::compress(&mut v2, message);
     }
-    *sha1 = [Sha1::store(v1[0]), Sha1::store(v1[1])];
+    *sha1 = sha1::store(v1);
     let last = words::of(padding((leaves[0].len() * BLOCK) as u64));
     sha256::compress(&mut v2, [last; LANES]);
     let states = v2.map(|state| state.words());
@@ -81,9 +61,8 @@ fn hash(sha1: &mut [Sha1; LANES], leaves: &[&[[u8; BLOCK]]; LANES]) -> [[u32; LA
 
 /// The state behind the padding of pieces of `bytes` bytes.
 #[target_feature(enable = "sha,sse4.1")]
-fn end(sha1: [Sha1; LANES], bytes: u64) -> [[u32; LANES]; 5] {
-    let mut v1 = [sha1[0].load(), sha1[1].load()];
+fn end(sha1: [Words<LANES>; 5], bytes: u64) -> [Words<LANES>; 5] {
+    let mut v1 = sha1::load(sha1);
     sha1::compress(&mut v1, [words::of(padding(bytes)); LANES]);
-    let states = v1.map(|state| Sha1::store(state).0);
-    std::array::from_fn(|word| states.map(|state| state[word]))
+    sha1::store(v1)
 }

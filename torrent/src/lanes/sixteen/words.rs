@@ -7,7 +7,7 @@ use super::LANES;
 use crate::lanes::BLOCK;
 
 /// The same word of every lane's state or message.
-pub(super) type Words = [u32; LANES];
+pub(super) type Words = crate::lanes::Words<LANES>;
 
 /// As registers.
 #[target_feature(enable = "avx512f")]

@@ -4,13 +4,9 @@ use std::arch::x86_64::*;
 
 use super::LANES;
 use super::words::Message;
-use crate::lanes::standard::SHA1_START;
+use crate::lanes::Words;
 
-/// State of one message: its words.
-#[derive(Clone, Copy)]
-pub(super) struct Sha1(pub(super) [u32; 5]);
-
-/// The same as the instructions want it, the first named word in the highest lane.
+/// State of one message, as the instructions want it, the first named word in the highest lane.
 #[derive(Clone, Copy)]
 pub(super) struct State {
     abcd: __m128i,
@@ -18,31 +14,28 @@ pub(super) struct State {
     e: __m128i,
 }
 
-impl Sha1 {
-    /// Before the first block.
-    pub(super) const START: Self = Self(SHA1_START);
-
-    /// As registers.
-    #[inline]
-    #[target_feature(enable = "sse2")]
-    pub(super) fn load(self) -> State {
-        let [a, b, c, d, e] = self.0.map(u32::cast_signed);
+/// As registers.
+#[target_feature(enable = "sse2")]
+pub(super) fn load(words: [Words<LANES>; 5]) -> [State; LANES] {
+    std::array::from_fn(|lane| {
+        let [a, b, c, d, e] = words.map(|word| word[lane].cast_signed());
         State { abcd: _mm_set_epi32(a, b, c, d), e: _mm_set_epi32(e, 0, 0, 0) }
-    }
+    })
+}
 
-    /// As words.
-    #[inline]
-    #[target_feature(enable = "sse4.1")]
-    pub(super) fn store(state: State) -> Self {
-        let words = [
+/// As words.
+#[target_feature(enable = "sse4.1")]
+pub(super) fn store(states: [State; LANES]) -> [Words<LANES>; 5] {
+    let words = states.map(|state| {
+        [
             _mm_extract_epi32::<3>(state.abcd),
             _mm_extract_epi32::<2>(state.abcd),
             _mm_extract_epi32::<1>(state.abcd),
             _mm_extract_epi32::<0>(state.abcd),
             _mm_extract_epi32::<3>(state.e),
-        ];
-        Self(words.map(i32::cast_unsigned))
-    }
+        ]
+    });
+    std::array::from_fn(|word| words.map(|lane| lane[word].cast_unsigned()))
 }
 
 /// Takes up a block of both.
