@@ -354,7 +354,8 @@ impl EpochProvingKey {
 /// up the cell once more, both in lists that grow by doubling.
 fn circuit_bytes(config: &BaseCircuitParams, stats: &EpochStats) -> CircuitBytes {
     let looked_up = config.num_lookup_advice_per_phase.iter().sum::<usize>() << config.k;
-    CircuitBytes(2 * (stats.cells * size_of::<Assigned<Fr>>() + looked_up * size_of::<AssignedValue<Fr>>()) as u64)
+    let cells = stats.cells * size_of::<Assigned<Fr>>() + looked_up * size_of::<AssignedValue<Fr>>();
+    CircuitBytes { witness: 2 * cells as u64, hints: 0 }
 }
 
 /// The key made ready. It serves one proof at a time: nothing is kept for the next one.

@@ -26,6 +26,8 @@ use crate::linked::{ColumnSeed, LinkedRng};
 use crate::poseidon::PoseidonTranscript;
 use crate::step::circuit::StepCircuit;
 use crate::step::gate::{N_INSTANCES, StepConfig};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::step::hints::HelperHints;
 use crate::step::shape::{ShapeError, StepShape};
 use crate::step::witness::StepWitness;
 
@@ -295,7 +297,7 @@ impl StepProvingKey {
     ) -> Result<Self, StepError> {
         check_links(shape)?;
         check_srs(params, shape)?;
-        let circuit = engine::CircuitBytes(StepWitness::bytes(shape));
+        let circuit = engine::CircuitBytes { witness: StepWitness::bytes(shape), hints: HelperHints::bytes(shape) };
         engine::check_memory::<StepCircuit>(shape.k, shape.clone(), engine::KeyPlace::InMemory, circuit, limit)?;
         let pk = engine::generate_key(params, &StepCircuit::keygen(shape.clone()))?;
         let cache = engine::CosetCache::UpTo(usize::MAX);
@@ -365,11 +367,13 @@ impl StepProvingKey {
         watch: &mut dyn engine::Watch,
     ) -> Result<Vec<u8>, StepError> {
         check_srs(params, &self.shape)?;
-        let circuit = StepCircuit::new(self.shape.clone(), std::sync::Arc::new(witness));
+        let witness = std::sync::Arc::new(witness);
+        let hints = HelperHints::new(self.shape.clone(), witness.clone());
+        let circuit = StepCircuit::new(self.shape.clone(), witness);
         let rng = self.linked(seeds, rng);
         let mut transcript = PoseidonTranscript::new(Vec::new());
         let key = (params, &self.pk, &self.prepared);
-        engine::prove_watched(key, circuit, &[instances], rng, &mut transcript, watch)?;
+        engine::prove_hinted(key, (circuit, hints), &[instances], rng, &mut transcript, watch)?;
         Ok(transcript.finalize())
     }
 

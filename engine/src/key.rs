@@ -1,13 +1,16 @@
 //! What proving needs of a key beyond the library's: the compiled constraints, the domain, and on wish the values of the
 //! key's own columns on all cosets.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+    sync::OnceLock,
+};
 
 use halo2_proofs::halo2curves::{
     bn256::Fr,
     ff::{Field, PrimeField},
 };
-use rayon::prelude::*;
 
 use crate::constraints::{Part, compressed, numerator};
 use crate::error::EngineError;
@@ -19,7 +22,8 @@ use crate::view::KeyView;
 /// What is kept of the key's own columns (fixed, permutation, Lagrange) between proofs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CosetCache {
-    /// Their values on all cosets, if these take at most so many bytes; under a memory limit, of as many columns as fit.
+    /// Their values on all cosets from the first proof on, if these take at most so many bytes; under a memory limit, of as many
+    /// columns as fit.
     UpTo(usize),
     /// Nothing: each proof transforms them anew.
     Off,
@@ -35,7 +39,8 @@ pub struct PreparedKey {
     pub(crate) numerator: Vec<Part>,
     /// Input and table of each lookup.
     pub(crate) lookups: Vec<[Program; 2]>,
-    cached: Vec<HashMap<Column, Vec<Fr>>>,
+    /// Values on each coset, filled by the proof that first needs them.
+    cached: Vec<HashMap<Column, OnceLock<Vec<Fr>>>>,
     work: Work,
     need: u64,
 }
@@ -85,15 +90,11 @@ impl PreparedKey {
             .collect::<Result<_, EngineError>>()?;
         let Plan { cached, work, need } = plan;
         let digest = pk.vk.transcript_repr();
-        let mut key = Self { digest, domain, shifts, numerator, lookups, cached: Vec::new(), work, need };
-        if !cached.is_empty() {
-            let on_coset = |shift: &Fr| {
-                let coset = key.domain.coset(*shift);
-                cached.par_iter().filter_map(|c| Some((*c, key.own_values(pk, &coset, *c)?))).collect()
-            };
-            key.cached = key.shifts.iter().map(on_coset).collect();
-        }
-        Ok(key)
+        let cached = match cached.is_empty() {
+            true => Vec::new(),
+            false => shifts.iter().map(|_| cached.iter().map(|c| (*c, OnceLock::new())).collect()).collect(),
+        };
+        Ok(Self { digest, domain, shifts, numerator, lookups, cached, work, need })
     }
 
     /// Bytes that a proof with this key holds at most: the key as far as it is in memory, reference string, witness, working space.
@@ -106,9 +107,9 @@ impl PreparedKey {
         self.work
     }
 
-    /// Bytes of cached values.
+    /// Bytes of the values that are kept from the first proof on.
     pub fn cached_bytes(&self) -> usize {
-        self.cached.iter().flat_map(HashMap::values).map(|v| v.len() * size_of::<Fr>()).sum()
+        self.cached.iter().map(HashMap::len).sum::<usize>() * self.domain.n() * size_of::<Fr>()
     }
 
     /// Refuses a proving key that this was not prepared from.
@@ -118,13 +119,27 @@ impl PreparedKey {
         if pk.vk.transcript_repr() != self.digest { Err(EngineError::KeyMismatch) } else { Ok(()) }
     }
 
-    /// Cached values of a column of the key on a coset.
-    pub(crate) fn cached(&self, coset: usize, column: Column) -> Option<&[Fr]> {
-        self.cached.get(coset)?.get(&column).map(Vec::as_slice)
+    /// Values of a column of the key on the coset of this number, kept if they are to be; `None` if it is not one of the key's.
+    pub(crate) fn values_on<'a>(
+        &'a self,
+        pk: &KeyView<'_>,
+        number: usize,
+        coset: &Coset,
+        column: Column,
+    ) -> Option<Cow<'a, [Fr]>> {
+        let Some(kept) = self.cached.get(number).and_then(|columns| columns.get(&column)) else {
+            return self.own_values(pk, coset, column).map(Cow::Owned);
+        };
+        if kept.get().is_none() {
+            // Two proofs may both compute them. Waiting for each other could go wrong: a thread that waits for its tasks takes
+            // up others, of the other proof too.
+            let _ = kept.set(self.own_values(pk, coset, column)?);
+        }
+        kept.get().map(|values| Cow::Borrowed(values.as_slice()))
     }
 
     /// Values of a column of the key on a coset; `None` if it is not one of the key's.
-    pub(crate) fn own_values(&self, pk: &KeyView<'_>, coset: &Coset, column: Column) -> Option<Vec<Fr>> {
+    fn own_values(&self, pk: &KeyView<'_>, coset: &Coset, column: Column) -> Option<Vec<Fr>> {
         let polynomial = match column {
             Column::Fixed(i) => pk.fixed_polys[i],
             Column::First => pk.lagrange[0],

@@ -41,18 +41,31 @@ pub fn generate_key<C: Circuit<Fr>>(
         domain.to_coefficients(&mut values);
         library_domain.coeff_from_vec(bit_reverse(&values))
     };
-    let rows = |range: std::ops::Range<usize>| {
-        let mut values = vec![Fr::ZERO; n];
-        values[range].fill(Fr::ONE);
-        coefficients(&values)
-    };
-    let (l0, l_last, l_active) = (rows(0..1), rows(n - blinding - 1..n - blinding), rows(0..n - blinding - 1));
+    let last = n - blinding - 1;
+    let lagrange = [row(&domain, 0), row(&domain, last), rows_before(&domain, last)];
+    let [l0, l_last, l_active] = lagrange.map(|coefficients| library_domain.coeff_from_vec(coefficients));
     let polys = |columns: &[Vec<Fr>]| columns.iter().map(|values| coefficients(values)).collect::<Vec<_>>();
     let (fixed_polys, sigma_polys) = (polys(&fixed), polys(&sigmas));
     let values = |columns: Vec<Vec<Fr>>| columns.into_iter().map(|v| library_domain.lagrange_from_vec(v)).collect();
     let (fixed, sigmas) = (values(fixed), values(sigmas));
     let permutation = permutation::ProvingKey::from_parts(sigmas, sigma_polys);
     Ok(ProvingKey::from_parts(vk, l0, l_last, l_active, fixed, fixed_polys, permutation))
+}
+
+/// Coefficients of the polynomial that is 1 at one row and 0 at the others: `ω^{−row·i}/n`.
+fn row(domain: &Domain, row: usize) -> Vec<Fr> {
+    powers_from(Fr::from(domain.n() as u64).invert().unwrap_or(Fr::ZERO), domain.omega_pow(-(row as i64)), domain.n())
+}
+
+/// Coefficients of the polynomial that is 1 at all rows before `end` and 0 from there on, which are few.
+fn rows_before(domain: &Domain, end: usize) -> Vec<Fr> {
+    let mut out = vec![Fr::ZERO; domain.n()];
+    for after in end..domain.n() {
+        let row = row(domain, after);
+        out.par_iter_mut().zip(&row).with_min_len(1 << 10).for_each(|(sum, c)| *sum -= c);
+    }
+    out[0] += Fr::ONE;
+    out
 }
 
 /// The verifying key alone, as [`generate_key`] has it.

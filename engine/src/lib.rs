@@ -20,7 +20,7 @@
 //! | `opening` | SHPLONK |
 //! | `poly` | evaluation, linear combination, division |
 //! | [`fft`] | values and coefficients |
-//! | [`msm`], `batch_affine` | commitments |
+//! | [`msm`], `batch_affine`, `few` | commitments |
 //! | `ifma` | eight elements at a time, where the processor can |
 //! | [`bases`] | bases out of halo2's parameters |
 //! | `watch` | progress and cancellation |
@@ -34,6 +34,7 @@ pub mod prove;
 mod batch_affine;
 mod constraints;
 mod error;
+mod few;
 mod grand_product;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
@@ -53,10 +54,11 @@ mod watch;
 mod witness;
 
 pub use error::EngineError;
+pub use few::{FewValues, Hints, NoHints, Term, hint_bytes};
 pub use key::{CosetCache, PreparedKey};
 pub use keygen::{generate_key, generate_verifying_key};
 pub use memory::{CircuitBytes, KeyPlace, MemoryLimit, check_memory};
-pub use prove::{prove, prove_watched};
+pub use prove::{prove, prove_hinted, prove_watched};
 pub use stored::{Key, StoredKey, read_key, write_key};
 pub use view::KeyView;
 pub use watch::{Phase, Unwatched, Watch};

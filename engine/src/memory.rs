@@ -40,9 +40,14 @@ impl fmt::Display for MemoryLimit {
     }
 }
 
-/// Bytes that belong to a proof and that the engine does not see: the witness inside of the circuit, until it has filled its columns.
+/// Bytes that belong to a proof and that the engine does not see, until the circuit has filled its columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CircuitBytes(pub u64);
+pub struct CircuitBytes {
+    /// The witness inside of the circuit.
+    pub witness: u64,
+    /// What its hints take ([`crate::hint_bytes`]); they are not asked when memory is scarce.
+    pub hints: u64,
+}
 
 /// How many independent things are done side by side. Proofs are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +163,7 @@ impl Sizes {
     }
 
     /// Bytes that each phase takes at most.
-    fn phases(&self, parts: &[Part], circuit: CircuitBytes, cached: &BTreeSet<Column>, work: Work) -> [u64; 7] {
+    fn phases(&self, parts: &[Part], circuit: CircuitBytes, cached: &BTreeSet<Column>, work: Work) -> [u64; 6] {
         let columns = |number: u64| self.columns(number);
         let one_sum = msm::working_space(self.n as usize, self.threads);
         let one_more = msm::working_space(self.n as usize, 0);
@@ -169,22 +174,20 @@ impl Sizes {
         };
         let first = self.advice + self.instances;
         let (sets, lookups) = (self.products, self.lookups);
-        // All columns of the witness, and the random polynomial.
-        let all = first + sets + 3 * lookups + 1;
+        // All columns of the witness.
+        let all = first + sets + 3 * lookups;
         let permute = if lookups == 0 { 0 } else { self.n * PERMUTE };
-        let quotients = match work {
-            Work::AtOnce => self.point_sets + 1,
-            Work::OneByOne => 2,
+        let (quotients, hints) = match work {
+            Work::AtOnce => (self.point_sets + 1, circuit.hints),
+            Work::OneByOne => (2, 0),
         };
         [
             // The witness.
-            columns(self.advice) + circuit.0 + commit(self.phase),
+            columns(self.advice) + circuit.witness + hints + commit(self.phase),
             // The lookups: compressed and permuted columns.
             columns(first + 4 * lookups) + permute.max(commit(2 * lookups)),
             // The products: factors and one product beside those that are done; then their commitments.
             (columns(first + 5 * lookups + sets + 1)).max(columns(first + 3 * lookups + sets) + commit(sets + lookups)),
-            // The random polynomial.
-            columns(all) + commit(1),
             // The cosets: factors, columns, and a value a row for each coset.
             columns(all + 1 + self.pieces + live(parts, cached, work)),
             // The pieces, out of the values on all cosets.

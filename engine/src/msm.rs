@@ -17,6 +17,7 @@ use halo2_proofs::halo2curves::{
 use rayon::prelude::*;
 
 use crate::batch_affine::{BatchAdder, NEGATIVE, term};
+use crate::few::{FewValues, Term};
 use crate::memory::Work;
 
 /// Most bits of the magnitudes of each class.
@@ -25,6 +26,8 @@ const CLASSES: [usize; 4] = [16, 32, 64, 254];
 const FEW: usize = 24;
 /// Scalars that are sorted and summed at a time, which bounds the working space (64 bytes each).
 const CHUNK: usize = 1 << 18;
+/// Terms that are merged at a time: more of them, because each pass adds up all values' points.
+const MERGE_CHUNK: usize = 1 << 19;
 /// Largest digit in bits.
 const MAX_WINDOW: usize = 16;
 
@@ -38,10 +41,22 @@ pub fn commit_all(columns: &[&[Fr]], bases: &[G1Affine]) -> Vec<G1Affine> {
 
 /// [`commit_all`], with as many columns in work at a time as `work` says.
 pub(crate) fn commit(columns: &[&[Fr]], bases: &[G1Affine], work: Work) -> Vec<G1Affine> {
-    let sums: Vec<G1> = match work {
-        Work::AtOnce => columns.par_iter().map(|column| msm(column, bases)).collect(),
-        Work::OneByOne => columns.iter().map(|column| msm(column, bases)).collect(),
+    match work {
+        Work::AtOnce => normalized(columns.par_iter().map(|column| msm(column, bases)).collect()),
+        Work::OneByOne => normalized(columns.iter().map(|column| msm(column, bases)).collect()),
+    }
+}
+
+/// [`commit_all`] of numbered columns, of some of which more is known.
+pub(crate) fn commit_known(columns: &[(usize, &[Fr])], few: &FewValues, bases: &[G1Affine]) -> Vec<G1Affine> {
+    let sum = |&(number, column): &(usize, &[Fr])| match few.worthwhile(number, column.len()) {
+        Some(terms) => few.sum(column, terms, bases),
+        None => msm(column, bases),
     };
+    normalized(columns.par_iter().map(sum).collect())
+}
+
+fn normalized(sums: Vec<G1>) -> Vec<G1Affine> {
     let mut out = vec![G1Affine::identity(); sums.len()];
     G1::batch_normalize(&sums, &mut out);
     out
@@ -72,10 +87,37 @@ pub(crate) fn working_space(n: usize, threads: usize) -> u64 {
     lengths[CLASSES[3]] = n;
     let buckets = 1 << (best_width(&lengths) - 1);
     let chunk = CHUNK.min(n);
-    let (terms, pairs) = (chunk / 2 + buckets, buckets.max(chunk / 2));
+    (ENTRY * n + threads * bucket_space(buckets, chunk)) as u64
+}
+
+/// For each of `n` values the sum of the bases at whose rows it stands.
+///
+/// # Panics
+/// If a row or a value is out of range.
+pub(crate) fn merge(terms: &[Term], n: usize, bases: &[G1Affine]) -> Vec<G1Affine> {
+    let mut buckets = Buckets::new(n, MERGE_CHUNK.min(terms.len()));
+    let (mut digits, mut indices) = (Vec::new(), Vec::new());
+    for terms in terms.chunks(MERGE_CHUNK) {
+        digits.clear();
+        digits.extend(terms.iter().map(|term| term.value as i32 + 1));
+        indices.clear();
+        indices.extend(terms.iter().map(|term| term.row));
+        buckets.add(&digits, &indices, bases);
+    }
+    buckets.points
+}
+
+/// Bytes that [`merge`] takes besides its operands and its result, at most.
+pub(crate) fn merge_space(n: usize, terms: usize) -> u64 {
+    let chunk = MERGE_CHUNK.min(terms);
+    (bucket_space(n, chunk) + 8 * chunk) as u64
+}
+
+/// Bytes that `n` buckets take with their working space, `chunk` terms added at a time.
+fn bucket_space(n: usize, chunk: usize) -> usize {
+    let (terms, pairs) = (chunk / 2 + n, n.max(chunk / 2));
     // Points while they grow, both lists of terms, pairs with places, order with digits, starts with lists, and one batch.
-    let window = 64 * (3 * buckets + 2 * terms) + 12 * pairs + 8 * chunk + 16 * buckets + (1 << 18);
-    (ENTRY * n + threads * window) as u64
+    64 * (3 * n + 2 * terms) + 12 * pairs + 8 * chunk + 16 * n + (1 << 18)
 }
 
 /// Scalars of one class: index with sign, and magnitude in 64-bit limbs, least first.

@@ -17,7 +17,7 @@ pub(crate) enum Order {
     Reversed,
 }
 
-/// Coefficients of one polynomial; their number is a power of two.
+/// Coefficients of one polynomial; in reversed order their number is a power of two.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Poly<'a> {
     pub(crate) coefficients: &'a [Fr],
@@ -59,7 +59,7 @@ fn reversed_value(coefficients: &[Fr], x: Fr) -> Fr {
     if sums.len() == 1 { sums[0] } else { reversed_value(&sums, x) }
 }
 
-/// `Σ factor·polynomial` in natural order.
+/// `Σ factor·polynomial`, `n` coefficients in natural order. No polynomial is longer; those in reversed order are as long.
 pub(crate) fn combine(n: usize, terms: &[(Fr, Poly<'_>)]) -> Vec<Fr> {
     let sum = |order: Order| {
         let terms: Vec<_> = terms.iter().filter(|(_, p)| p.order == order).collect();
@@ -69,7 +69,7 @@ pub(crate) fn combine(n: usize, terms: &[(Fr, Poly<'_>)]) -> Vec<Fr> {
         let mut out = vec![Fr::ZERO; n];
         out.par_chunks_mut(CHUNK).enumerate().for_each(|(c, out)| {
             for (factor, poly) in &terms {
-                let from = &poly.coefficients[c * CHUNK..][..out.len()];
+                let from = poly.coefficients.get(c * CHUNK..).unwrap_or_default();
                 if *factor == Fr::ONE {
                     out.iter_mut().zip(from).for_each(|(o, x)| *o += x);
                 } else {

@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use crate::bases::Bases;
 use crate::constraints::{last_rotation, permuted, set_len};
 use crate::error::EngineError;
+use crate::few::{Hints, NoHints};
 use crate::fft::Domain;
 use crate::grand_product::{fractions, running_product};
 use crate::key::PreparedKey;
@@ -29,15 +30,12 @@ use crate::view::KeyView;
 use crate::watch::{Phase, Unwatched, Watch, enter};
 use crate::witness::synthesize;
 
-/// Coefficients of the random polynomial that come from one stream.
-const RANDOM_CHUNK: usize = 1 << 12;
-
 /// Writes to the transcript what `create_proof` with SHPLONK writes for one circuit.
 ///
 /// `rng` is drawn from as `create_proof` draws from its own, in the same order and number. Two things differ, neither visible
-/// to a verifier: the random polynomial of the vanishing argument comes from `rng` (from the draws of its blinding factor,
-/// which KZG does not use), not from a generator of the thread, and the groups of a lookup's permuted columns stand in the
-/// order of their values.
+/// to a verifier: the random polynomial of the vanishing argument is linear and comes from `rng` (from the draws of its blinding
+/// factor, which KZG does not use), not from a generator of the thread, and the groups of a lookup's permuted columns stand in
+/// the order of their values.
 ///
 /// The circuit is dropped when it has filled its columns.
 ///
@@ -64,8 +62,29 @@ where
 ///
 /// Errors: [`EngineError`], [`EngineError::Cancelled`] among them; the transcript is then of no use.
 pub fn prove_watched<'k, E, T, R, C>(
-    (params, pk, key): (&ParamsKZG<Bn256>, impl Into<KeyView<'k>>, &PreparedKey),
+    key: (&ParamsKZG<Bn256>, impl Into<KeyView<'k>>, &PreparedKey),
     circuit: C,
+    instances: &[&[Fr]],
+    rng: R,
+    transcript: &mut T,
+    watch: &mut dyn Watch,
+) -> Result<(), EngineError>
+where
+    E: EncodedChallenge<G1Affine>,
+    T: TranscriptWrite<G1Affine, E> + Sync,
+    R: RngCore + CryptoRng + Sync,
+    C: Circuit<Fr>,
+{
+    prove_hinted(key, (circuit, NoHints), instances, rng, transcript, watch)
+}
+
+/// [`prove_watched`] of a circuit of whose columns more is known; the proof is the same, sooner. The hints are dropped with the
+/// circuit.
+///
+/// Errors: as [`prove_watched`].
+pub fn prove_hinted<'k, E, T, R, C>(
+    (params, pk, key): (&ParamsKZG<Bn256>, impl Into<KeyView<'k>>, &PreparedKey),
+    (circuit, hints): (C, impl Hints),
     instances: &[&[Fr]],
     mut rng: R,
     transcript: &mut T,
@@ -86,9 +105,9 @@ where
     pk.vk.hash_into(transcript)?;
 
     enter(watch, Phase::Witness)?;
-    let witness = synthesize(cs, &bases, &circuit, instances, key.work(), &mut rng, transcript)?;
+    let witness = synthesize(cs, &bases, (&circuit, &hints), instances, key.work(), &mut rng, transcript)?;
     // Its cells may take as much memory as the columns.
-    drop(circuit);
+    drop((circuit, hints));
     let mut columns = Columns {
         advice: witness.advice,
         instance: instances.iter().map(|values| padded(values, n)).collect(),
@@ -110,7 +129,7 @@ where
     write_points(&commit(&products, bases.lagrange(), key.work()), transcript)?;
 
     enter(watch, Phase::Coefficients)?;
-    let random = random_polynomial(n, &mut rng);
+    let random = random_polynomial(&mut rng);
     write_points(&commit(&[&random], bases.monomial(), key.work()), transcript)?;
     symbols.y = *transcript.squeeze_challenge_scalar::<()>();
 
@@ -361,23 +380,20 @@ fn lookup_products(
     }
 }
 
-/// The polynomial that blinds h, n coefficients.
+/// The random polynomial of the vanishing argument, by its two coefficients.
 ///
-/// Takes the eight draws that the library spends on the blinding factor of its commitment. Four of them are the seed of
-/// ChaCha20, one stream for each chunk, so that the polynomial does not depend on the number of threads.
-fn random_polynomial(n: usize, rng: &mut impl RngCore) -> Vec<Fr> {
+/// A proof depends on it by its values at the secret of the reference string and at x alone (its commitment, its evaluation, and
+/// what the opening makes of both), and these are independent and uniform for a random polynomial of any degree from 1.
+///
+/// Takes the eight draws that the library spends on the blinding factor of its commitment. Four of them are the seed of ChaCha20.
+fn random_polynomial(rng: &mut impl RngCore) -> [Fr; 2] {
     let draws: [u64; 8] = std::array::from_fn(|_| rng.next_u64());
     let mut seed = [0; 32];
     for (bytes, draw) in seed.chunks_exact_mut(8).zip(draws) {
         bytes.copy_from_slice(&draw.to_le_bytes());
     }
-    let mut out = vec![Fr::ZERO; n];
-    out.par_chunks_mut(RANDOM_CHUNK).enumerate().for_each(|(stream, out)| {
-        let mut rng = ChaCha20Rng::from_seed(seed);
-        rng.set_stream(stream as u64);
-        out.fill_with(|| Fr::random(&mut rng));
-    });
-    out
+    let mut rng = ChaCha20Rng::from_seed(seed);
+    [(); 2].map(|()| Fr::random(&mut rng))
 }
 
 /// One of the polynomials that are opened.

@@ -38,15 +38,11 @@ pub(crate) fn pieces<'a>(
             enter(c)?;
             let coset = domain.coset(*shift);
             let load = |column: &Column| {
-                let values = if let Some(values) = key.cached(c, *column) {
-                    Cow::Borrowed(values)
-                } else if let Some(values) = key.own_values(pk, &coset, *column) {
-                    Cow::Owned(values)
-                } else {
+                let values = key.values_on(pk, c, &coset, *column).unwrap_or_else(|| {
                     let mut values = witness(*column).to_vec();
                     domain.to_values(&coset, &mut values);
                     Cow::Owned(values)
-                };
+                });
                 (*column, values)
             };
             let mut columns: HashMap<Column, Cow<'_, [Fr]>> = HashMap::new();

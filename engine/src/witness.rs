@@ -18,8 +18,9 @@ use rand_core::RngCore;
 
 use crate::bases::Bases;
 use crate::error::EngineError;
+use crate::few::Hints;
 use crate::memory::Work;
-use crate::msm::commit;
+use crate::msm::{commit, commit_known};
 
 /// Values of all advice columns, and the challenges drawn meanwhile.
 pub(crate) struct Witness {
@@ -27,7 +28,7 @@ pub(crate) struct Witness {
     pub(crate) challenges: Vec<Fr>,
 }
 
-/// Synthesizes the circuit and commits all phases.
+/// Synthesizes the circuit and commits all phases; `hints` are asked when all columns of a phase may be in work at once.
 ///
 /// The transcript and the generator are used as `create_proof` uses them: for each phase the blinding rows column by
 /// column, one draw for each column that KZG ignores, the commitments, the phase's challenges.
@@ -36,7 +37,7 @@ pub(crate) struct Witness {
 pub(crate) fn synthesize<E, T, R, C>(
     cs: &ConstraintSystem<Fr>,
     bases: &Bases<'_>,
-    circuit: &C,
+    (circuit, hints): (&C, &dyn Hints),
     instances: &[&[Fr]],
     work: Work,
     rng: &mut R,
@@ -53,6 +54,7 @@ where
     let column_phases = cs.advice_column_phase();
     let mut session = Session {
         bases,
+        hints,
         instances,
         work,
         usable_rows: n - (cs.blinding_factors() + 1),
@@ -87,6 +89,7 @@ where
 
 struct Session<'a, E, T, R> {
     bases: &'a Bases<'a>,
+    hints: &'a dyn Hints,
     instances: &'a [&'a [Fr]],
     work: Work,
     usable_rows: usize,
@@ -162,8 +165,7 @@ where
         for _ in &columns {
             Fr::random(&mut *self.rng);
         }
-        let values: Vec<&[Fr]> = columns.iter().map(|&c| self.advice[c].as_slice()).collect();
-        for commitment in commit(&values, self.bases.lagrange(), self.work) {
+        for commitment in self.commitments(&columns) {
             self.transcript.write_point(commitment)?;
         }
         for (challenge, phase) in self.challenges.iter_mut().zip(&self.challenge_phases) {
@@ -172,6 +174,19 @@ where
             }
         }
         Ok(())
+    }
+
+    fn commitments(&self, columns: &[usize]) -> Vec<G1Affine> {
+        let values = |&column: &usize| self.advice[column].as_slice();
+        match self.work {
+            Work::AtOnce => {
+                let challenges: Vec<Fr> = self.challenges.iter().map(|c| c.unwrap_or(Fr::ZERO)).collect();
+                let few = self.hints.few_values(self.phase, &challenges);
+                let numbered: Vec<_> = columns.iter().map(|column| (*column, values(column))).collect();
+                commit_known(&numbered, &few, self.bases.lagrange())
+            }
+            Work::OneByOne => commit(&columns.iter().map(values).collect::<Vec<_>>(), self.bases.lagrange(), self.work),
+        }
     }
 
     /// Finishes this phase's fractions; x/0 is 0, as in the library.

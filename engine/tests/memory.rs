@@ -66,7 +66,7 @@ fn circuits() -> [Features; 3] {
 }
 
 /// Bytes of the circuit while it is synthesized: it keeps no values.
-const CIRCUIT: CircuitBytes = CircuitBytes(1 << 20);
+const CIRCUIT: CircuitBytes = CircuitBytes { witness: 1 << 20, hints: 0 };
 
 #[test]
 fn what_a_proof_takes_is_estimated_and_limited() {

@@ -312,12 +312,9 @@ impl StepWitness {
 
     /// Auxiliary columns for the challenges `alpha`, `gamma`: `[aux_columns][n_blocks·rows + 1]`.
     pub(crate) fn aux_columns(&self, shape: &StepShape, plan: &Plan, alpha: Fr, gamma: Fr) -> Vec<Vec<Fr>> {
-        let entries = table_entries(shape);
         let n = self.updates.len();
-        let widths: Vec<Fr> = (0..=64u64).map(|w| alpha + gamma * Fr::from(w)).collect();
-        // Blocks are inverted in batches so that the working set stays in cache; batches run in parallel.
-        let batches: Vec<Range<usize>> = (0..n).step_by(256).map(|first| first..(first + 256).min(n)).collect();
-        let helpers = map_parallel(batches, |blocks| self.helpers(shape, plan, &entries, &widths, blocks));
+        let inverses = TableInverses::new(shape, alpha, gamma);
+        let helpers = map_parallel(batches(n), |blocks| self.helpers(shape, plan, &inverses, blocks));
         let mut columns = vec![vec![Fr::ZERO; n * plan.rows + 1]; plan.aux_columns()];
         let mut z = Fr::ZERO;
         let per_block = plan.groups.len() + plan.n_table_helpers();
@@ -340,55 +337,116 @@ impl StepWitness {
         columns[0][n * plan.rows] = z;
         columns
     }
-}
 
-impl StepWitness {
-    /// Helpers of a range of blocks: for each block its lookup helpers, then its table helpers.
-    fn helpers(
+    /// What a block's lookups look up, as (group, width, limb), group by group.
+    fn looked_up<'a>(
         &self,
         shape: &StepShape,
-        plan: &Plan,
-        entries: &[(u32, u64)],
-        widths: &[Fr],
-        blocks: Range<usize>,
-    ) -> Vec<Fr> {
-        let per_block = plan.n_lookups() + plan.table_rows;
-        let mut inverses = Vec::with_capacity(blocks.len() * per_block);
-        for block in blocks.clone() {
-            let u = &self.updates[block];
-            let cut: Vec<Vec<i128>> = plan
-                .values
-                .iter()
-                .map(|d| limbs(value(shape.rule, self.constants_at(block), u, d.quantity), &d.limbs).collect())
-                .collect();
-            for l in plan.groups.iter().flatten() {
+        plan: &'a Plan,
+        block: usize,
+    ) -> impl Iterator<Item = (usize, u32, i128)> + 'a {
+        let u = &self.updates[block];
+        let cut: Vec<Vec<i128>> = plan
+            .values
+            .iter()
+            .map(|d| limbs(value(shape.rule, self.constants_at(block), u, d.quantity), &d.limbs).collect())
+            .collect();
+        plan.groups.iter().enumerate().flat_map(|(group, lookups)| lookups.iter().map(move |l| (group, l))).map(
+            move |(group, l)| {
                 let width = plan.values[l.value].limbs[l.limb].1;
-                inverses.push(widths[width as usize] + field(cut[l.value][l.limb]));
+                (group, width, cut[l.value][l.limb])
+            },
+        )
+    }
+
+    /// For each auxiliary column which table entries' inverses its rows are the sums of, as (row, entry): those of the lookup
+    /// helpers. What looks up no entry is left out.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn helper_terms(&self, shape: &StepShape, plan: &Plan) -> Vec<Vec<(u32, u32)>> {
+        let table = Table::new(shape);
+        let of_batch = |blocks: Range<usize>| {
+            let mut columns = vec![Vec::new(); plan.aux_columns()];
+            for block in blocks {
+                for (group, width, limb) in self.looked_up(shape, plan, block) {
+                    let (column, row) = plan.place(plan.helper_slot(group));
+                    if let Some(entry) = table.index(width, limb) {
+                        columns[column].push(((block * plan.rows + row) as u32, entry as u32));
+                    }
+                }
             }
-            for row in 0..plan.table_rows {
-                let (width, v) = table_entry(entries, plan, block, row);
-                inverses.push(widths[width as usize] + Fr::from(v));
-            }
-        }
-        batch_invert(&mut inverses);
-        let mut out = Vec::with_capacity(blocks.len() * (plan.groups.len() + plan.n_table_helpers()));
-        for (block, inverses) in blocks.zip(inverses.chunks(per_block)) {
-            let (lookups, table) = inverses.split_at(plan.n_lookups());
-            let mut at = 0;
-            for group in &plan.groups {
-                out.push(lookups[at..at + group.len()].iter().sum());
-                at += group.len();
-            }
-            let first = block * plan.table_rows;
-            for (i, inverses) in table.chunks(3).enumerate() {
-                let weighted = inverses.iter().enumerate().map(|(j, x)| {
-                    let m = self.multiplicity.get(first + 3 * i + j).copied().unwrap_or(0);
-                    *x * Fr::from(m)
-                });
-                out.push(weighted.sum());
+            columns
+        };
+        let mut out = vec![Vec::new(); plan.aux_columns()];
+        for batch in map_parallel(batches(self.updates.len()), of_batch) {
+            for (all, some) in out.iter_mut().zip(batch) {
+                all.extend(some);
             }
         }
         out
+    }
+
+    /// Helpers of a range of blocks: for each block its lookup helpers, then its table helpers.
+    fn helpers(&self, shape: &StepShape, plan: &Plan, inverses: &TableInverses, blocks: Range<usize>) -> Vec<Fr> {
+        let per_block = plan.groups.len() + plan.n_table_helpers();
+        let mut out = vec![Fr::ZERO; blocks.len() * per_block];
+        for (block, out) in blocks.zip(out.chunks_mut(per_block)) {
+            let (lookups, table) = out.split_at_mut(plan.groups.len());
+            for (group, width, limb) in self.looked_up(shape, plan, block) {
+                lookups[group] += inverses.of(width, limb);
+            }
+            for row in 0..plan.table_rows {
+                let entry = block * plan.table_rows + row;
+                let m = self.multiplicity.get(entry).copied().unwrap_or(0);
+                table[row / 3] += inverses.at(entry) * Fr::from(m);
+            }
+        }
+        out
+    }
+}
+
+/// Ranges of blocks that are worked on in parallel.
+fn batches(n: usize) -> Vec<Range<usize>> {
+    (0..n).step_by(256).map(|first| first..(first + 256).min(n)).collect()
+}
+
+/// The inverses of α + γ·width + value for every table entry, which there are fewer of than lookups.
+pub(crate) struct TableInverses {
+    table: Table,
+    alpha: Fr,
+    gamma: Fr,
+    inverses: Vec<Fr>,
+}
+
+impl TableInverses {
+    pub(crate) fn new(shape: &StepShape, alpha: Fr, gamma: Fr) -> Self {
+        let table = Table::new(shape);
+        let entries: Vec<(u32, u64)> = table.entries().collect();
+        let inverses = map_parallel(entries.chunks(1 << 12).collect(), |entries: &[(u32, u64)]| {
+            let mut out: Vec<Fr> =
+                entries.iter().map(|&(width, v)| alpha + gamma * Fr::from(width as u64) + Fr::from(v)).collect();
+            batch_invert(&mut out);
+            out
+        });
+        Self { inverses: inverses.concat(), table, alpha, gamma }
+    }
+
+    /// Of a limb, which need not be in the table.
+    fn of(&self, width: u32, limb: i128) -> Fr {
+        match self.table.index(width, limb) {
+            Some(entry) => self.inverses[entry],
+            None => (self.alpha + self.gamma * Fr::from(width as u64) + field(limb)).invert().unwrap_or(Fr::ZERO),
+        }
+    }
+
+    /// Of a table row, see [`table_entry`].
+    fn at(&self, entry: usize) -> Fr {
+        self.inverses.get(entry).copied().unwrap_or(self.inverses[0])
+    }
+
+    /// In the order of the entries.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn into_values(self) -> Vec<Fr> {
+        self.inverses
     }
 }
 

@@ -1,7 +1,11 @@
 //! Keys equal the library's; proofs equal the library's up to the random polynomial, and its verifier accepts the whole.
 
-use engine::{CosetCache, generate_key};
-use halo2_proofs::{SerdeFormat, halo2curves::bn256::G1Affine, plonk::ProvingKey};
+use engine::{CosetCache, FewValues, Hints, PreparedKey, Term, generate_key};
+use halo2_proofs::{
+    SerdeFormat,
+    halo2curves::bn256::{Fr, G1Affine},
+    plonk::ProvingKey,
+};
 
 use crate::support::{Features, Mixed, PLAIN, keyed};
 
@@ -23,8 +27,11 @@ fn holds(features: Features) {
     let common = if features.lookups > 0 { keyed.pk.get_vk().cs().num_advice_columns() } else { keyed.common_points };
     assert_eq!(ours[..common * WORD], theirs[..common * WORD], "{features:?}");
     assert!(keyed.verifies(&circuit, &ours), "{features:?}");
-    let again = keyed.by_engine(&circuit, 5, CosetCache::UpTo(usize::MAX)).expect("the engine proves");
-    assert_eq!(again, ours, "{features:?}: the cache changes nothing");
+    let kept = PreparedKey::new(&keyed.pk, CosetCache::UpTo(usize::MAX)).expect("a key");
+    for filled in [false, true] {
+        let again = keyed.by_engine_prepared(&keyed.pk, &kept, &circuit, 5).expect("the engine proves");
+        assert_eq!(again, ours, "{features:?}: the cache changes nothing, filled before: {filled}");
+    }
 }
 
 #[test]
@@ -90,6 +97,28 @@ fn everything_at_once() {
             instances: 2,
         });
     }
+}
+
+/// Says the same of all columns, true or not, and how often it was asked.
+struct Claims(std::cell::RefCell<Vec<u8>>);
+
+impl Hints for &Claims {
+    fn few_values(&self, phase: u8, challenges: &[Fr]) -> FewValues {
+        self.0.borrow_mut().push(phase);
+        let values = (0..20).map(|i| Fr::from(i) + challenges.iter().sum::<Fr>()).collect();
+        let terms: Vec<Term> = (0..400).map(|i| Term { row: i * 7 % 600, value: i % 21 }).collect();
+        FewValues { values, columns: (0..9).map(|column| (column, terms.clone())).collect() }
+    }
+}
+
+#[test]
+fn what_is_said_of_columns_changes_no_proof() {
+    let circuit = Mixed::new(Features { k: 9, phases: Some(true), permutation: true, ..PLAIN });
+    let keyed = keyed(&circuit);
+    let plain = keyed.by_engine(&circuit, 5, CosetCache::Off).expect("the engine proves");
+    let claims = Claims(Vec::new().into());
+    assert_eq!(keyed.by_engine_hinted(&claims, &circuit, 5).expect("the engine proves"), plain);
+    assert_eq!(claims.0.into_inner(), [0, 1], "each phase is asked about once");
 }
 
 #[test]

@@ -22,9 +22,6 @@ use rand_core::SeedableRng;
 
 use crate::support::Keyed;
 
-/// Coefficients that the engine draws from one stream.
-const RANDOM_CHUNK: usize = 1 << 12;
-
 /// Coefficients, constant term first.
 #[derive(Clone, Debug, Default)]
 struct Poly(Vec<Fr>);
@@ -304,9 +301,8 @@ pub fn prove(keyed: &Keyed, advice: Vec<Vec<Fr>>, instances: &[Vec<Fr>], mut rng
     let mut seed = [0; 32];
     let draws: [u64; 8] = std::array::from_fn(|_| rng.next_u64());
     seed.chunks_exact_mut(8).zip(draws).for_each(|(bytes, draw)| bytes.copy_from_slice(&draw.to_le_bytes()));
-    assert!(n <= RANDOM_CHUNK, "one stream is enough here");
     let mut stream = ChaCha20Rng::from_seed(seed);
-    let random = Poly((0..n).map(|_| Fr::random(&mut stream)).collect());
+    let random = Poly(vec![Fr::random(&mut stream), Fr::random(&mut stream)]);
     transcript.write_point(commit(&random)).expect("a transcript");
 
     let y: Fr = *transcript.squeeze_challenge_scalar::<()>();

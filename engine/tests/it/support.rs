@@ -1,6 +1,6 @@
 //! Circuits of many shapes, keys, and proofs by both provers.
 
-use engine::{CosetCache, EngineError, KeyView, PreparedKey, prove};
+use engine::{CosetCache, EngineError, Hints, KeyView, PreparedKey, Unwatched, prove, prove_hinted};
 use halo2_proofs::{
     circuit::{Layouter, SimpleFloorPlanner, Value},
     halo2curves::{
@@ -347,6 +347,23 @@ impl Keyed {
         let mut transcript = Blake2bWrite::<_, _, Challenge255<_>>::init(Vec::new());
         let rng = StdRng::seed_from_u64(seed);
         prove(&self.params, pk, key, circuit.clone(), &instances, rng, &mut transcript)?;
+        Ok(transcript.finalize())
+    }
+
+    /// The engine's proof of a circuit of which more is known.
+    pub fn by_engine_hinted(
+        &self,
+        hints: impl Hints,
+        circuit: &impl Tested,
+        seed: u64,
+    ) -> Result<Vec<u8>, EngineError> {
+        let instances = circuit.instances();
+        let instances: Vec<&[Fr]> = instances.iter().map(Vec::as_slice).collect();
+        let key = PreparedKey::new(&self.pk, CosetCache::Off)?;
+        let mut transcript = Blake2bWrite::<_, _, Challenge255<_>>::init(Vec::new());
+        let rng = StdRng::seed_from_u64(seed);
+        let key = (&self.params, &self.pk, &key);
+        prove_hinted(key, (circuit.clone(), hints), &instances, rng, &mut transcript, &mut Unwatched)?;
         Ok(transcript.finalize())
     }
 
