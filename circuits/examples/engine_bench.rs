@@ -1,7 +1,7 @@
 //! One step proof by the engine or by the library, measured: `cargo run -p circuits --example engine_bench --
 //! 2410 3 /tmp/bench engine 2`.
 //!
-//! Arguments: parameters, repetitions, folder where reference strings are kept, `engine` or `library`, threads. Proves a
+//! Arguments: parameters (or a whole shape, as [`StepShape`] is written), repetitions, folder where reference strings are kept, `engine` or `library`, threads. Proves a
 //! fresh step of Adam with random weights and gradients, verifies every proof with the library, and prints one JSON
 //! object: times in milliseconds, CPU time in seconds, peak memory of this process in bytes, while the key was made and while
 //! the proofs were; the key, made by the same prover, is part of the latter. Of the engine's last proof also the phases.
@@ -30,11 +30,15 @@ const POINT: usize = 32;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
-    const USAGE: &str = "usage: engine_bench PARAMETERS REPETITIONS HOME engine|library THREADS";
+    const USAGE: &str = "usage: engine_bench PARAMETERS|SHAPE REPETITIONS HOME engine|library THREADS";
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [n_params, repetitions, home, prover, threads] = args.as_slice() else { return Err(USAGE.into()) };
-    let (n_params, repetitions, threads): (usize, usize, usize) =
-        (n_params.parse()?, repetitions.parse()?, threads.parse()?);
+    let [size, repetitions, home, prover, threads] = args.as_slice() else { return Err(USAGE.into()) };
+    let (repetitions, threads): (usize, usize) = (repetitions.parse()?, threads.parse()?);
+    let shape = match size.parse() {
+        Ok(n_params) => StepShape::choose(Rule::AdamW, n_params, 20)?,
+        Err(_) => size.parse()?,
+    };
+    let n_params = shape.n_params;
     let by_library = match prover.as_str() {
         "library" => true,
         "engine" => false,
@@ -42,7 +46,6 @@ fn main() -> Result<(), Failure> {
     };
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
 
-    let shape = StepShape::choose(Rule::AdamW, n_params, 20)?;
     let cache = srs::SrsCache::new(std::path::Path::new(home).join("srs"));
     let srs = cache.development(srs::SrsSize::new(shape.k)?, &srs::silent)?;
     let start = Instant::now();
@@ -92,6 +95,7 @@ fn main() -> Result<(), Failure> {
         "threads": threads,
         "params": n_params,
         "shape": shape.to_string(),
+        "commitments": key.verifying_key().n_points(),
         "key_ms": key_ms,
         "key_digest": circuits::convert::from_fr(&key.verifying_key().digest()).to_string(),
         "advice": advice,

@@ -11,23 +11,16 @@ use halo2_proofs::halo2curves::{
     group::prime::PrimeCurveAffine,
 };
 
-use crate::msm::{merge, msm};
+use rayon::prelude::*;
 
-/// One of the values that a row's value is the sum of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Term {
-    /// The row.
-    pub row: u32,
-    /// Index into [`FewValues::values`].
-    pub value: u32,
-}
+use crate::msm::{Term, merge, merge_space, msm, normalized};
 
 /// What is known of one phase's columns.
 #[derive(Clone, Debug, Default)]
 pub struct FewValues {
     /// The values.
     pub values: Vec<Fr>,
-    /// Advice columns with their terms: a row's value is the sum of the values of its terms, at most rows. Rows and values that
+    /// Advice columns with their terms, by the values' places in the list: a row's value is the sum of the values of its terms, at most rows. Rows and values that
     /// there are not are passed over.
     pub columns: Vec<(usize, Vec<Term>)>,
 }
@@ -77,6 +70,15 @@ impl FewValues {
     }
 }
 
+/// Commitments to numbered columns, of some of which more is known; all at once.
+pub(crate) fn commit_known(columns: &[(usize, &[Fr])], few: &FewValues, bases: &[G1Affine]) -> Vec<G1Affine> {
+    let sum = |&(number, column): &(usize, &[Fr])| match few.worthwhile(number, column.len()) {
+        Some(terms) => few.sum(column, terms, bases),
+        None => msm(column, bases),
+    };
+    normalized(columns.par_iter().map(sum).collect())
+}
+
 /// Bytes that hints with so many values and terms in all, and so many terms in the longest column, take while a phase of 2^k rows is
 /// committed, at most, besides what the commitments themselves take.
 pub fn hint_bytes(k: u32, values: usize, terms: usize, longest: usize) -> u64 {
@@ -87,7 +89,7 @@ pub fn hint_bytes(k: u32, values: usize, terms: usize, longest: usize) -> u64 {
     // Lists of terms grow, are put together and converted.
     (values * element + 3 * terms * term) as u64
         + (threads * each) as u64
-        + threads as u64 * crate::msm::merge_space(values, longest)
+        + threads as u64 * merge_space(values, longest)
 }
 
 #[cfg(test)]

@@ -148,21 +148,50 @@ pub(crate) fn powers_from(first: Fr, ratio: Fr, n: usize) -> Vec<Fr> {
     out
 }
 
+/// Bits of an index that a tile of [`bit_reverse`] is wide and high: a row of it fills whole lines of the cache.
+const TILE_BITS: u32 = 4;
+
 /// Reorders natural order to bit-reversed order, or back.
+///
+/// Rows of 2^4 neighbours are read and written, tile by tile, so that no line of the cache is fetched for one element alone.
 ///
 /// # Panics
 /// If the length is no power of two.
 pub fn bit_reverse(values: &[Fr]) -> Vec<Fr> {
     assert!(values.len().is_power_of_two());
     let bits = values.len().trailing_zeros();
-    if bits == 0 {
-        return values.to_vec();
+    if bits < 2 * TILE_BITS {
+        return (0..values.len()).map(|i| values[reversed(i, bits)]).collect();
     }
-    (0..values.len())
-        .into_par_iter()
-        .with_min_len(1 << 12)
-        .map(|i| values[i.reverse_bits() >> (usize::BITS - bits)])
-        .collect()
+    // An index is (a, b, c), a and c of TILE_BITS bits; it goes to (c, b, a), each of them reversed.
+    let side = 1 << TILE_BITS;
+    let middle = bits - 2 * TILE_BITS;
+    let mut out = vec![Fr::ZERO; values.len()];
+    let per_task = (1usize << middle).div_ceil(64);
+    let mut tasks: Vec<Vec<&mut [Fr]>> = (0..(1usize << middle).div_ceil(per_task)).map(|_| Vec::new()).collect();
+    for strip in out.chunks_exact_mut(values.len() / side) {
+        for (task, part) in tasks.iter_mut().zip(strip.chunks_mut(per_task * side)) {
+            task.push(part);
+        }
+    }
+    tasks.into_par_iter().enumerate().for_each(|(task, mut strips)| {
+        for tile in 0..strips[0].len() / side {
+            let b = reversed(task * per_task + tile, middle);
+            for a in 0..side {
+                let row = &values[(a << (bits - TILE_BITS)) | (b << TILE_BITS)..][..side];
+                let at = tile * side + reversed(a, TILE_BITS);
+                for (c, value) in row.iter().enumerate() {
+                    strips[reversed(c, TILE_BITS)][at] = *value;
+                }
+            }
+        }
+    });
+    out
+}
+
+/// The lowest `bits` bits in reversed order.
+fn reversed(index: usize, bits: u32) -> usize {
+    if bits == 0 { 0 } else { index.reverse_bits() >> (usize::BITS - bits) }
 }
 
 /// Passes over parts of a transform. Elements may be left unreduced between passes of the same kernel.

@@ -20,7 +20,8 @@
 //! | `opening` | SHPLONK |
 //! | `poly` | evaluation, linear combination, division |
 //! | [`fft`] | values and coefficients |
-//! | [`msm`], `batch_affine`, `few` | commitments |
+//! | [`msm`], `batch_affine` | commitments |
+//! | `few` | commitments to columns of which more is known |
 //! | `ifma` | eight elements at a time, where the processor can |
 //! | [`bases`] | bases out of halo2's parameters |
 //! | `watch` | progress and cancellation |
@@ -54,10 +55,11 @@ mod watch;
 mod witness;
 
 pub use error::EngineError;
-pub use few::{FewValues, Hints, NoHints, Term, hint_bytes};
+pub use few::{FewValues, Hints, NoHints, hint_bytes};
 pub use key::{CosetCache, PreparedKey};
 pub use keygen::{generate_key, generate_verifying_key};
 pub use memory::{CircuitBytes, KeyPlace, MemoryLimit, check_memory};
+pub use msm::Term;
 pub use prove::{prove, prove_hinted, prove_watched};
 pub use stored::{Key, StoredKey, read_key, write_key};
 pub use view::KeyView;

@@ -17,7 +17,6 @@ use halo2_proofs::halo2curves::{
 use rayon::prelude::*;
 
 use crate::batch_affine::{BatchAdder, NEGATIVE, term};
-use crate::few::{FewValues, Term};
 use crate::memory::Work;
 
 /// Most bits of the magnitudes of each class.
@@ -47,16 +46,8 @@ pub(crate) fn commit(columns: &[&[Fr]], bases: &[G1Affine], work: Work) -> Vec<G
     }
 }
 
-/// [`commit_all`] of numbered columns, of some of which more is known.
-pub(crate) fn commit_known(columns: &[(usize, &[Fr])], few: &FewValues, bases: &[G1Affine]) -> Vec<G1Affine> {
-    let sum = |&(number, column): &(usize, &[Fr])| match few.worthwhile(number, column.len()) {
-        Some(terms) => few.sum(column, terms, bases),
-        None => msm(column, bases),
-    };
-    normalized(columns.par_iter().map(sum).collect())
-}
-
-fn normalized(sums: Vec<G1>) -> Vec<G1Affine> {
+/// Sums as affine points.
+pub(crate) fn normalized(sums: Vec<G1>) -> Vec<G1Affine> {
     let mut out = vec![G1Affine::identity(); sums.len()];
     G1::batch_normalize(&sums, &mut out);
     out
@@ -88,6 +79,15 @@ pub(crate) fn working_space(n: usize, threads: usize) -> u64 {
     let buckets = 1 << (best_width(&lengths) - 1);
     let chunk = CHUNK.min(n);
     (ENTRY * n + threads * bucket_space(buckets, chunk)) as u64
+}
+
+/// One of the values that a row's value is the sum of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// The row.
+    pub row: u32,
+    /// Number of the value.
+    pub value: u32,
 }
 
 /// For each of `n` values the sum of the bases at whose rows it stands.

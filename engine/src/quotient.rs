@@ -10,6 +10,7 @@ use halo2_proofs::halo2curves::{bn256::Fr, ff::Field};
 use rayon::prelude::*;
 
 use crate::error::EngineError;
+use crate::fft::bit_reverse;
 use crate::key::PreparedKey;
 use crate::memory::Work;
 use crate::program::{Column, Symbol};
@@ -58,15 +59,15 @@ pub(crate) fn pieces<'a>(
                 columns.retain(|column, _| !drops.contains(column));
             }
             domain.to_coefficients(&mut values);
-            Ok(values)
+            Ok(bit_reverse(&values))
         })
         .collect::<Result<Vec<Vec<Fr>>, EngineError>>()?;
     Ok(separate(key, &on_cosets))
 }
 
+/// The pieces out of the coefficients on each coset, all in natural order.
 fn separate(key: &PreparedKey, on_cosets: &[Vec<Fr>]) -> Vec<Vec<Fr>> {
     let n = key.domain.n();
-    let bits = key.domain.k();
     let d = on_cosets.len();
     let inverse = |x: Fr| Option::from(x.invert()).unwrap_or(Fr::ZERO);
     let nodes: Vec<Fr> = key.shifts.iter().map(|shift| key.vanishing(shift) + Fr::ONE).collect();
@@ -90,9 +91,8 @@ fn separate(key: &PreparedKey, on_cosets: &[Vec<Fr>]) -> Vec<Vec<Fr>> {
         let start = t * chunk;
         let mut scales: Vec<Fr> = shifts.iter().map(|s| s.pow_vartime([start as u64])).collect();
         for i in 0..chunk {
-            let place = if bits == 0 { 0 } else { (start + i).reverse_bits() >> (usize::BITS - bits) };
             for (j, values) in on_cosets.iter().enumerate() {
-                let value = values[place] * scales[j];
+                let value = values[start + i] * scales[j];
                 scales[j] *= shifts[j];
                 for (part, weight) in parts.iter_mut().zip(&weights[j]) {
                     part[i] += value * weight;

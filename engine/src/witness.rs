@@ -18,9 +18,9 @@ use rand_core::RngCore;
 
 use crate::bases::Bases;
 use crate::error::EngineError;
-use crate::few::Hints;
+use crate::few::{Hints, commit_known};
 use crate::memory::Work;
-use crate::msm::{commit, commit_known};
+use crate::msm::commit;
 
 /// Values of all advice columns, and the challenges drawn meanwhile.
 pub(crate) struct Witness {

@@ -61,6 +61,8 @@ enum Part {
     Hash,
     /// Step proofs by our engine and by the library, with one and two threads.
     Engine,
+    /// Step proofs in several shapes of the circuit; only if named, because it is for those who change the shape's choice.
+    Shapes,
     /// Gas and size of generated verifiers beside those of snark-verifier's EVM loader, and of a whole anchor.
     Gas,
     /// Pages of a portal that has indexed a million steps, beside nginx; only if named, because it needs Debian's nginx and wrk.
@@ -105,6 +107,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
             }
             if wanted(Part::Epoch) {
                 figures.insert("epoch".to_owned(), cairn::epoch(&tools)?);
+            }
+            if bench.parts.contains(&Part::Shapes) {
+                figures.insert("shapes".to_owned(), cairn::shapes(&tools, &cairn::STEP_SIZES[..2], bench.repeat)?);
             }
             if bench.parts.contains(&Part::Portal) {
                 figures.insert("portal".to_owned(), portal::pages(&tools)?);

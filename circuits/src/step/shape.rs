@@ -79,20 +79,23 @@ impl StepShape {
     ///
     /// Errors: [`ShapeError::Empty`], [`ShapeError::TooLarge`].
     pub fn choose(rule: Rule, n_params: usize, k_max: u32) -> Result<Self, ShapeError> {
+        let candidates = Self::candidates(rule, n_params, k_max)?;
+        candidates.into_iter().next().ok_or(ShapeError::TooLarge { n_params, k_max })
+    }
+
+    /// All shapes that [`Self::choose`] chooses from, one for each `k ≤ k_max` and limb width, the cheapest first.
+    ///
+    /// Errors: [`ShapeError::Empty`].
+    pub fn candidates(rule: Rule, n_params: usize, k_max: u32) -> Result<Vec<Self>, ShapeError> {
         if n_params == 0 {
             return Err(ShapeError::Empty);
         }
-        let mut best: Option<(f64, Self)> = None;
-        for k in *K_RANGE.start()..=k_max.min(*K_RANGE.end()) {
-            for limb_bits in LIMB_BITS {
-                let Some(shape) = Self::at(rule, n_params, k, limb_bits) else { continue };
-                let cost = shape.cost();
-                if best.as_ref().is_none_or(|(c, _)| cost < *c) {
-                    best = Some((cost, shape));
-                }
-            }
-        }
-        best.map(|(_, s)| s).ok_or(ShapeError::TooLarge { n_params, k_max })
+        let ks = *K_RANGE.start()..=k_max.min(*K_RANGE.end());
+        let mut all: Vec<Self> =
+            ks.flat_map(|k| LIMB_BITS.filter_map(move |limb_bits| Self::at(rule, n_params, k, limb_bits))).collect();
+        // Equally cheap ones stay in their order: the smallest first.
+        all.sort_by(|a, b| a.cost().total_cmp(&b.cost()));
+        Ok(all)
     }
 
     /// The cheapest shape with this k.

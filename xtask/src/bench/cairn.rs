@@ -20,6 +20,8 @@ use crate::{
 pub const STEP_SIZES: [u64; 3] = [2_410, 50_890, 131_072];
 /// Steps of the measured epoch.
 const EPOCH: u64 = 4;
+/// Shapes of each size that are tried.
+const SHAPES: usize = 6;
 /// Threads that provers are compared with.
 const THREADS: [&str; 2] = ["1", "2"];
 
@@ -79,6 +81,27 @@ pub fn engine(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Val
     for threads in THREADS {
         println!("== proof of an epoch of {EPOCH} steps by library and engine, threads: {threads}");
         rows.extend(side_by_side(|prover| measure(&epoch, &[&home, prover, threads]))?);
+    }
+    Ok(Value::Array(rows))
+}
+
+/// Shapes of the step circuit that the cost model finds cheap, proved by the engine: whether it still chooses well.
+pub fn shapes(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Value> {
+    let list = build_optimised(tools, &["--example", "shapes"], "shapes")?;
+    let step = build_optimised(tools, &["--example", "engine_bench"], "engine_bench")?;
+    let home = text(&scratch(tools).join("home"))?;
+    let mut rows = Vec::new();
+    for &size in sizes {
+        println!("== step proof, {size} parameters, the {SHAPES} shapes that should be cheapest, the chosen one first");
+        let listed = measure(&list, &[&size.to_string(), &SHAPES.to_string()])?;
+        for shape in listed["shapes"].as_array().context("the list has no shapes")? {
+            let shape = shape.as_str().context("a shape is no text")?;
+            let row = measure(&step, &[shape, &repeat.to_string(), &home, "engine", "2"])?;
+            let (time, cpu) = (least(&row, "prove_ms")?, least(&row, "cpu_s")?);
+            let (points, memory) = (number(&row, "commitments")?, bytes(number(&row, "peak_rss_bytes")?));
+            line(shape, &format!("{points} commitments, {:.2} s, {cpu:.2} CPU-s, {memory}", time / 1e3), None);
+            rows.push(row);
+        }
     }
     Ok(Value::Array(rows))
 }
