@@ -1,10 +1,11 @@
 //! One step proof by the engine or by the library, measured: `cargo run -p circuits --example engine_bench --
 //! 2410 3 /tmp/bench engine 2`.
 //!
-//! Arguments: parameters (or a whole shape, as [`StepShape`] is written), repetitions, folder where reference strings are kept, `engine` or `library`, threads. Proves a
-//! fresh step of Adam with random weights and gradients, verifies every proof with the library, and prints one JSON
-//! object: times in milliseconds, CPU time in seconds, peak memory of this process in bytes, while the key was made and while
-//! the proofs were; the key, made by the same prover, is part of the latter. Of the engine's last proof also the phases.
+//! Arguments: parameters (or a whole shape, as [`StepShape`] is written), repetitions, folder where reference strings are
+//! kept, `engine` or `library`, threads. Proves a fresh step of Adam with random weights and gradients, verifies every proof
+//! with the library, and prints one JSON object: times in milliseconds, CPU time in seconds, peak memory of this process in
+//! bytes, while the key was made and while the proofs were; the key, made by the same prover, is part of the latter. Of the
+//! engine's last proof also the phases.
 
 use std::time::Instant;
 

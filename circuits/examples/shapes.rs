@@ -7,9 +7,6 @@
 use circuits::step::{plan::Plan, shape::StepShape};
 use ledger::Rule;
 
-/// Columns besides limbs and helpers: the state before and after, the gradient.
-const OTHER_COLUMNS: usize = 3;
-
 fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [n_params, most] = args.as_slice() else { return Err("usage: shapes PARAMETERS COUNT".into()) };
@@ -17,8 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut seen = Vec::new();
     let mut shapes = Vec::new();
     for shape in StepShape::candidates(Rule::AdamW, n_params.parse()?, 20)? {
-        let plan = Plan::new(&shape);
-        let columns = OTHER_COLUMNS + plan.limb_columns() + plan.aux_columns();
+        let columns = Plan::new(&shape).advice_columns();
         if shapes.len() < most && !seen.contains(&(shape.k, columns)) {
             seen.push((shape.k, columns));
             shapes.push(shape.to_string());

@@ -44,14 +44,14 @@ impl HelperHints {
 
 impl Hints for HelperHints {
     fn few_values(&self, phase: u8, challenges: &[Fr]) -> FewValues {
+        if phase != PHASE {
+            return FewValues::default();
+        }
         let config = StepCircuit::configure_with_params(&mut ConstraintSystem::default(), self.shape.clone());
         let challenge = |index: usize| challenges.get(index).copied();
         let (Some(alpha), Some(gamma)) = (challenge(config.alpha.index()), challenge(config.gamma.index())) else {
             return FewValues::default();
         };
-        if phase != PHASE {
-            return FewValues::default();
-        }
         let plan = Plan::new(&self.shape);
         let terms = self.witness.helper_terms(&self.shape, &plan);
         let columns = config.aux.iter().zip(terms).map(|(column, terms)| {

@@ -259,6 +259,11 @@ impl Plan {
         (1 + self.groups.len() + self.n_table_helpers()).div_ceil(self.rows)
     }
 
+    /// All advice columns: the state before and after, the gradient, limbs, helpers.
+    pub fn advice_columns(&self) -> usize {
+        3 + self.limb_columns() + self.aux_columns()
+    }
+
     /// (column, row) of a limb or auxiliary slot.
     pub fn place(&self, slot: usize) -> (usize, usize) {
         (slot / self.rows, slot % self.rows)

@@ -166,7 +166,7 @@ impl StepShape {
         const SECONDS_PER_POINT: f64 = 0.5; // one commitment in the epoch proof (quarter weight: epochs are proved apart)
         let plan = Plan::new(self);
         let n = (1u64 << self.k) as f64;
-        let columns = (3 + plan.limb_columns() + plan.aux_columns()) as f64;
+        let columns = plan.advice_columns() as f64;
         let terms = (plan.n_lookups() * 10 + 120) as f64;
         n * (columns + 11.0) * SECONDS_PER_CELL
             + 4.0 * n * terms * SECONDS_PER_TERM / 2.0
