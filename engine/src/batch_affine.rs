@@ -1,9 +1,12 @@
 //! Many independent additions of affine points with one field inversion (Montgomery's trick): about six multiplications
 //! each instead of the eleven of a mixed Jacobian addition.
 
-#[cfg(target_arch = "x86_64")]
-use crate::ifma::{Ifma, PointAdder};
 use crate::prefetch::prefetch;
+#[cfg(target_arch = "x86_64")]
+use crate::{
+    fma::{self, Fma},
+    ifma::{self, Ifma},
+};
 use halo2_proofs::halo2curves::{
     bn256::{Fq, G1Affine},
     ff::Field,
@@ -33,11 +36,24 @@ pub(crate) fn term(table: &[G1Affine], index: u32) -> G1Affine {
 }
 
 /// Adds points by their indices in a table.
-#[derive(Default)]
-pub(crate) struct BatchAdder {
+pub(crate) enum BatchAdder {
     #[cfg(target_arch = "x86_64")]
-    eights: PointAdder,
-    one_by_one: OneByOne,
+    Ifma(Ifma, ifma::PointAdder),
+    #[cfg(target_arch = "x86_64")]
+    Fma(Fma, fma::PointAdder),
+    Portable(OneByOne),
+}
+
+impl Default for BatchAdder {
+    fn default() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(shown) = Ifma::detect() {
+            return Self::Ifma(shown, ifma::PointAdder::default());
+        } else if let Some(shown) = Fma::detect() {
+            return Self::Fma(shown, fma::PointAdder::default());
+        }
+        Self::Portable(OneByOne::default())
+    }
 }
 
 impl BatchAdder {
@@ -47,24 +63,20 @@ impl BatchAdder {
     /// If the table or `out` is shorter than an index or place says, or there are not as many places as pairs.
     pub(crate) fn add(&mut self, table: &[G1Affine], pairs: &[[u32; 2]], out: &mut [G1Affine], places: &[u32]) {
         assert_eq!(pairs.len(), places.len(), "a place for each pair");
-        #[cfg(target_arch = "x86_64")]
-        if let Some(shown) = Ifma::detect() {
-            for (pairs, places) in pairs.chunks(PointAdder::BATCH).zip(places.chunks(PointAdder::BATCH)) {
-                self.eights.add(shown, table, pairs, out, places);
-            }
-            return;
-        }
-        for (pairs, places) in pairs.chunks(BATCH).zip(places.chunks(BATCH)) {
-            self.one_by_one.pairs.clear();
-            self.one_by_one.pairs.extend(pairs.iter().enumerate().map(|(at, pair)| {
-                for index in pairs.get(at + AHEAD).into_iter().flatten() {
-                    prefetch(table, index & !NEGATIVE);
-                }
-                pair.map(|index| term(table, index))
-            }));
-            self.one_by_one.add();
-            for (place, [sum, _]) in places.iter().zip(&self.one_by_one.pairs) {
-                out[*place as usize] = *sum;
+        let batch = match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Ifma(..) => ifma::PointAdder::BATCH,
+            #[cfg(target_arch = "x86_64")]
+            Self::Fma(..) => fma::PointAdder::BATCH,
+            Self::Portable(_) => BATCH,
+        };
+        for (pairs, places) in pairs.chunks(batch).zip(places.chunks(batch)) {
+            match self {
+                #[cfg(target_arch = "x86_64")]
+                Self::Ifma(shown, adder) => adder.add(*shown, table, pairs, out, places),
+                #[cfg(target_arch = "x86_64")]
+                Self::Fma(shown, adder) => adder.add(*shown, table, pairs, out, places),
+                Self::Portable(adder) => adder.add(table, pairs, out, places),
             }
         }
     }
@@ -72,7 +84,7 @@ impl BatchAdder {
 
 /// The portable adder with its working space.
 #[derive(Default)]
-struct OneByOne {
+pub(crate) struct OneByOne {
     pairs: Vec<[G1Affine; 2]>,
     denominators: Vec<Fq>,
     prefixes: Vec<Fq>,
@@ -117,9 +129,34 @@ fn sum(p: &G1Affine, q: &G1Affine, inverse: Fq) -> G1Affine {
     G1Affine { x, y: slope * (p.x - x) - p.y }
 }
 
+/// `p + q`, with an inversion of its own.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn add_one(p: &G1Affine, q: &G1Affine) -> G1Affine {
+    let d = denominator(p, q);
+    if d == Fq::ONE {
+        return sum(p, q, d);
+    }
+    let [inverse] = invert([d]);
+    sum(p, q, inverse)
+}
+
 impl OneByOne {
+    fn add(&mut self, table: &[G1Affine], pairs: &[[u32; 2]], out: &mut [G1Affine], places: &[u32]) {
+        self.pairs.clear();
+        self.pairs.extend(pairs.iter().enumerate().map(|(at, pair)| {
+            for index in pairs.get(at + AHEAD).into_iter().flatten() {
+                prefetch(table, index & !NEGATIVE);
+            }
+            pair.map(|index| term(table, index))
+        }));
+        self.add_pairs();
+        for (place, [sum, _]) in places.iter().zip(&self.pairs) {
+            out[*place as usize] = *sum;
+        }
+    }
+
     /// Replaces the first point of every pair by the pair's sum.
-    fn add(&mut self) {
+    fn add_pairs(&mut self) {
         self.denominators.clear();
         self.prefixes.clear();
         let mut products = [Fq::ONE; LANES];

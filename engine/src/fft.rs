@@ -13,7 +13,7 @@ use halo2_proofs::halo2curves::{
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
-use crate::ifma::Ifma;
+use crate::{fma::Fma, ifma::Ifma};
 
 /// Values that are transformed without leaving the first-level cache.
 const CACHED: usize = 1 << 10;
@@ -27,7 +27,43 @@ pub struct Domain {
     omega: Fr,
     omega_inv: Fr,
     n_inv: Fr,
+    kernel: Kernel,
     inverse: Twiddles,
+}
+
+/// What does the passes.
+#[derive(Clone, Copy, Debug)]
+enum Kernel {
+    #[cfg(target_arch = "x86_64")]
+    Ifma(Ifma),
+    #[cfg(target_arch = "x86_64")]
+    Fma(Fma),
+    Portable,
+}
+
+impl Kernel {
+    /// The fastest that this machine has for transforms of so many elements.
+    fn new(n: usize) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(shown) = Ifma::for_transform(n) {
+            return Self::Ifma(shown);
+        } else if let Some(shown) = Fma::for_transform(n) {
+            return Self::Fma(shown);
+        }
+        let _ = n;
+        Self::Portable
+    }
+
+    /// What factors are multiplied by for it.
+    fn factor(self) -> Fr {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Ifma(_) => Fr::ONE,
+            #[cfg(target_arch = "x86_64")]
+            Self::Fma(_) => Fma::FACTOR,
+            Self::Portable => Fr::ONE,
+        }
+    }
 }
 
 /// Factors of one network of butterflies: level `s` (blocks of 2^{s+1} values) has 2^s of them.
@@ -35,12 +71,12 @@ pub struct Domain {
 pub(crate) struct Twiddles(Vec<Vec<Fr>>);
 
 impl Twiddles {
-    /// Factors `shift^{n/m}·root_m^j` of every level `m = 2, 4 … n`, where `root` has order `n = 2^k`.
-    fn new(k: u32, root: Fr, shift: Fr) -> Self {
+    /// Factors `shift^{n/m}·root_m^j` of every level `m = 2, 4 … n`, where `root` has order `n = 2^k`, as the kernel takes them.
+    fn new(k: u32, root: Fr, shift: Fr, kernel: Kernel) -> Self {
         let mut levels = Vec::with_capacity(k as usize);
         let (mut root, mut shift) = (root, shift);
         for level in (0..k).rev() {
-            levels.push(powers_from(shift, root, 1 << level));
+            levels.push(powers_from(shift * kernel.factor(), root, 1 << level));
             root = root.square();
             shift = shift.square();
         }
@@ -78,7 +114,8 @@ impl Domain {
         let omega = (k..Fr::S).fold(Fr::ROOT_OF_UNITY, |root, _| root.square());
         let omega_inv = (k..Fr::S).fold(Fr::ROOT_OF_UNITY_INV, |root, _| root.square());
         let n_inv = (0..k).fold(Fr::ONE, |power, _| power * Fr::TWO_INV);
-        Self { k, omega, omega_inv, n_inv, inverse: Twiddles::new(k, omega_inv, Fr::ONE) }
+        let kernel = Kernel::new(1 << k);
+        Self { k, omega, omega_inv, n_inv, kernel, inverse: Twiddles::new(k, omega_inv, Fr::ONE, kernel) }
     }
 
     /// log2 of the size.
@@ -104,7 +141,7 @@ impl Domain {
 
     /// The coset with this shift.
     pub fn coset(&self, shift: Fr) -> Coset {
-        Coset { shift, twiddles: Twiddles::new(self.k, self.omega, shift) }
+        Coset { shift, twiddles: Twiddles::new(self.k, self.omega, shift, self.kernel) }
     }
 
     /// Values over H, in place, to coefficients in bit-reversed order.
@@ -113,11 +150,13 @@ impl Domain {
     /// If `values` has another length than the domain.
     pub fn to_coefficients(&self, values: &mut [Fr]) {
         assert_eq!(values.len(), self.n());
-        #[cfg(target_arch = "x86_64")]
-        if let Some(kernel) = Ifma::for_transform(self.n()) {
-            return frequency(kernel, values, &self.inverse, self.n_inv);
+        match self.kernel {
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Ifma(kernel) => frequency(kernel, values, &self.inverse, self.n_inv),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Fma(kernel) => frequency(kernel, values, &self.inverse, self.n_inv),
+            Kernel::Portable => frequency(Portable, values, &self.inverse, self.n_inv),
         }
-        frequency(Portable, values, &self.inverse, self.n_inv);
     }
 
     /// Coefficients in bit-reversed order, in place, to values over a coset.
@@ -126,11 +165,13 @@ impl Domain {
     /// If `coefficients` has another length than the domain.
     pub fn to_values(&self, coset: &Coset, coefficients: &mut [Fr]) {
         assert_eq!(coefficients.len(), self.n());
-        #[cfg(target_arch = "x86_64")]
-        if let Some(kernel) = Ifma::for_transform(self.n()) {
-            return time(kernel, coefficients, &coset.twiddles, true);
+        match self.kernel {
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Ifma(kernel) => time(kernel, coefficients, &coset.twiddles, true),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Fma(kernel) => time(kernel, coefficients, &coset.twiddles, true),
+            Kernel::Portable => time(Portable, coefficients, &coset.twiddles, true),
         }
-        time(Portable, coefficients, &coset.twiddles, true);
     }
 }
 

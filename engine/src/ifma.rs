@@ -33,7 +33,7 @@ impl Ifma {
                 && is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512ifma")
-                && memory::lies_as_expected();
+                && crate::words::lies_as_expected();
             here.then_some(Self(()))
         })
     }

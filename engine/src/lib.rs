@@ -22,7 +22,8 @@
 //! | [`fft`] | values and coefficients |
 //! | [`msm`], `batch_affine` | commitments |
 //! | `few` | commitments to columns of which more is known |
-//! | `ifma` | eight elements at a time, where the processor can |
+//! | `ifma`, `fma` | eight elements at a time, where the processor can |
+//! | `words` | elements as they lie in memory |
 //! | [`bases`] | bases out of halo2's parameters |
 //! | `watch` | progress and cancellation |
 //! | `error` | the refusals |
@@ -36,6 +37,8 @@ mod batch_affine;
 mod constraints;
 mod error;
 mod few;
+#[cfg(target_arch = "x86_64")]
+mod fma;
 mod grand_product;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
@@ -49,10 +52,14 @@ mod poly;
 mod prefetch;
 mod program;
 mod quotient;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod samples;
 mod stored;
 mod view;
 mod watch;
 mod witness;
+#[cfg(target_arch = "x86_64")]
+mod words;
 
 pub use error::EngineError;
 pub use few::{FewValues, Hints, NoHints, hint_bytes};

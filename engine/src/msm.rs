@@ -7,7 +7,11 @@
 //!
 //! Source: Pippenger (1976); Booth (1951) for the digits; Montgomery (1987) for the shared inversions.
 
-use std::{mem, ops::Range};
+use std::{
+    mem,
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
 
 use halo2_proofs::halo2curves::{
     bn256::{Fr, G1, G1Affine},
@@ -40,9 +44,10 @@ pub fn commit_all(columns: &[&[Fr]], bases: &[G1Affine]) -> Vec<G1Affine> {
 
 /// [`commit_all`], with as many columns in work at a time as `work` says.
 pub(crate) fn commit(columns: &[&[Fr]], bases: &[G1Affine], work: Work) -> Vec<G1Affine> {
+    let spare = Spare::default();
     match work {
-        Work::AtOnce => normalized(columns.par_iter().map(|column| msm(column, bases)).collect()),
-        Work::OneByOne => normalized(columns.iter().map(|column| msm(column, bases)).collect()),
+        Work::AtOnce => normalized(columns.par_iter().map(|column| sum(column, bases, &spare)).collect()),
+        Work::OneByOne => normalized(columns.iter().map(|column| sum(column, bases, &spare)).collect()),
     }
 }
 
@@ -58,13 +63,17 @@ pub(crate) fn normalized(sums: Vec<G1>) -> Vec<G1Affine> {
 /// # Panics
 /// If there are more scalars than bases, or 2^31 and more.
 pub fn msm(scalars: &[Fr], bases: &[G1Affine]) -> G1 {
+    sum(scalars, bases, &Spare::default())
+}
+
+fn sum(scalars: &[Fr], bases: &[G1Affine], spare: &Spare) -> G1 {
     assert!(scalars.len() <= bases.len(), "{} scalars for {} bases", scalars.len(), bases.len());
     assert!(scalars.len() < NEGATIVE as usize, "{} scalars", scalars.len());
     let [tiny, small, medium, full] = classify(scalars);
     let full: Entries<4> = full;
     let ((a, b), (c, d)) = rayon::join(
-        || rayon::join(|| class_sum(&tiny.narrow(), bases), || class_sum(&small.narrow(), bases)),
-        || rayon::join(|| class_sum(&medium.narrow(), bases), || class_sum(&full, bases)),
+        || rayon::join(|| class_sum(&tiny.narrow(), bases, spare), || class_sum(&small.narrow(), bases, spare)),
+        || rayon::join(|| class_sum(&medium.narrow(), bases, spare), || class_sum(&full, bases, spare)),
     );
     a + b + c + d
 }
@@ -242,7 +251,7 @@ fn best_width(lengths: &[usize]) -> usize {
     (2..=MAX_WINDOW).min_by_key(|&width| cost(width)).unwrap_or(MAX_WINDOW)
 }
 
-fn class_sum<const L: usize>(entries: &Entries<L>, bases: &[G1Affine]) -> G1 {
+fn class_sum<const L: usize>(entries: &Entries<L>, bases: &[G1Affine], spare: &Spare) -> G1 {
     let n = entries.indices.len();
     if n < FEW {
         return entries
@@ -263,7 +272,11 @@ fn class_sum<const L: usize>(entries: &Entries<L>, bases: &[G1Affine]) -> G1 {
         .with_max_len(1)
         .map(|task| {
             let (window, p) = (task / parts, task % parts);
-            window_sum(entries, bases, window, width, (p * part).min(n)..((p + 1) * part).min(n))
+            let mut buckets = spare.take(1 << (width - 1), CHUNK.min(part));
+            let sum =
+                window_sum(&mut buckets, entries, bases, window, width, (p * part).min(n)..((p + 1) * part).min(n));
+            spare.put(buckets);
+            sum
         })
         .collect();
     sums.chunks(parts)
@@ -281,20 +294,21 @@ fn multiple(base: &G1Affine, magnitude: &[u64]) -> G1 {
 
 /// `Σ digit·base` over one window of a range of scalars.
 fn window_sum<const L: usize>(
+    buckets: &mut Buckets,
     entries: &Entries<L>,
     bases: &[G1Affine],
     window: usize,
     width: usize,
     range: Range<usize>,
 ) -> G1 {
-    let mut buckets = Buckets::new(1 << (width - 1), CHUNK.min(range.len()));
-    let mut digits = Vec::with_capacity(CHUNK.min(range.len()));
+    let mut digits = mem::take(&mut buckets.digits);
     for start in range.clone().step_by(CHUNK) {
         let chunk = start..(start + CHUNK).min(range.end);
         digits.clear();
         digits.extend(entries.magnitudes[chunk.clone()].iter().map(|m| digit(m, window, width)));
         buckets.add(&digits, &entries.indices[chunk], bases);
     }
+    buckets.digits = digits;
     buckets.sum()
 }
 
@@ -303,6 +317,8 @@ struct Buckets {
     n: usize,
     empty: bool,
     adder: BatchAdder,
+    /// Room for the digits of a chunk.
+    digits: Vec<i32>,
     /// The buckets, and behind them what is about to be added.
     points: Vec<G1Affine>,
     /// Terms sorted by bucket, and where each bucket's begin.
@@ -316,6 +332,28 @@ struct Buckets {
     places: Vec<u32>,
 }
 
+/// Working space that a task has used, for the next one: memory that the system has to clear first took a tenth of the time.
+#[derive(Default)]
+struct Spare(Mutex<Vec<Buckets>>);
+
+impl Spare {
+    /// `n` empty buckets with room for `chunk` terms at a time.
+    fn take(&self, n: usize, chunk: usize) -> Buckets {
+        // A task that panicked took its buckets with it; the list is whole.
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            Some(mut used) => {
+                (used.n, used.empty) = (n, true);
+                used
+            }
+            None => Buckets::new(n, chunk),
+        }
+    }
+
+    fn put(&self, used: Buckets) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(used);
+    }
+}
+
 impl Buckets {
     /// `n` buckets with room for `chunk` terms at a time.
     fn new(n: usize, chunk: usize) -> Self {
@@ -324,6 +362,7 @@ impl Buckets {
             n,
             empty: true,
             adder: BatchAdder::default(),
+            digits: Vec::with_capacity(chunk),
             points: vec![G1Affine::identity(); n],
             order: Vec::with_capacity(chunk),
             starts: Vec::with_capacity(n + 1),
@@ -350,7 +389,7 @@ impl Buckets {
         self.lists.clear();
         self.pairs.clear();
         self.places.clear();
-        self.terms.resize(self.order.len() / 2 + n, G1Affine::identity());
+        reach(&mut self.terms, self.order.len() / 2 + n);
         for (bucket, range) in self.starts.windows(2).enumerate() {
             let list = &self.order[range[0] as usize..range[1] as usize];
             let (pairs, rest) = list.as_chunks::<2>();
@@ -377,7 +416,7 @@ impl Buckets {
             let mut end = 0;
             self.pairs.clear();
             self.places.clear();
-            self.sums.resize(self.terms.len(), G1Affine::identity());
+            reach(&mut self.sums, self.terms.len());
             let (terms, sums, all_pairs, places) = (&self.terms, &mut self.sums, &mut self.pairs, &mut self.places);
             self.lists.retain_mut(|(bucket, start, len)| {
                 if *len == 1 {
@@ -444,16 +483,19 @@ impl Buckets {
             self.pairs.push([bucket, n + bucket]);
             self.places.push(bucket);
         }
-        self.sums.resize(self.sums.len().max(self.n), G1Affine::identity());
+        reach(&mut self.sums, self.n);
         self.adder.add(&self.points, &self.pairs, &mut self.sums, &self.places);
         self.points.truncate(self.n);
         self.points.copy_from_slice(&self.sums[..self.n]);
     }
 
     /// `Σ i·bucket[i]`, counted from 1.
-    fn sum(mut self) -> G1 {
+    fn sum(&mut self) -> G1 {
+        if self.empty {
+            return G1::identity();
+        }
         if self.n < 1 << 11 {
-            return running_sum(self.points.iter().rev()).1;
+            return running_sum(self.points[..self.n].iter().rev()).1;
         }
         // Lanes of consecutive buckets, in step: their plain sums, and their sums weighted from 1 within the lane. Both stand
         // behind the buckets, the weighted first.
@@ -478,6 +520,13 @@ impl Buckets {
         let offsets = running_sum(self.points[plain + 1..].iter().rev()).1;
         let offsets = (0..len.trailing_zeros()).fold(offsets, |sum, _| sum.double());
         self.points[weighted..plain].iter().fold(offsets, |sum, w| sum + w)
+    }
+}
+
+/// Makes a list at least so long.
+fn reach(points: &mut Vec<G1Affine>, len: usize) {
+    if points.len() < len {
+        points.resize(len, G1Affine::identity());
     }
 }
 

@@ -10,7 +10,10 @@ use rayon::prelude::*;
 
 use crate::error::EngineError;
 #[cfg(target_arch = "x86_64")]
-use crate::ifma::{Ifma, RowMachine};
+use crate::{
+    fma::{self, Fma},
+    ifma::{self, Ifma},
+};
 
 /// Rows that one instruction works on at a time.
 pub(crate) const BLOCK: usize = 64;
@@ -431,20 +434,41 @@ struct Machine {
     registers: Vec<Vec<Fr>>,
     wrapped: Vec<Vec<Fr>>,
     #[cfg(target_arch = "x86_64")]
-    eights: Option<(Ifma, RowMachine)>,
+    eights: Eights,
+}
+
+/// What runs a program for eight rows at a time.
+#[cfg(target_arch = "x86_64")]
+enum Eights {
+    Ifma(Ifma, ifma::RowMachine),
+    Fma(Fma, fma::RowMachine),
+    None,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Eights {
+    fn new() -> Self {
+        if let Some(shown) = Ifma::detect() {
+            Self::Ifma(shown, ifma::RowMachine::default())
+        } else if let Some(shown) = Fma::detect() {
+            Self::Fma(shown, fma::RowMachine::default())
+        } else {
+            Self::None
+        }
+    }
 }
 
 impl Machine {
     fn new(registers: usize, block: usize) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if let (Some(shown), BLOCK) = (Ifma::detect(), block) {
-            return Self { registers: Vec::new(), wrapped: Vec::new(), eights: Some((shown, RowMachine::default())) };
-        }
+        let eights = if block == BLOCK { Eights::new() } else { Eights::None };
+        #[cfg(target_arch = "x86_64")]
+        let registers = if matches!(eights, Eights::None) { registers } else { 0 };
         Self {
             registers: vec![vec![Fr::ZERO; block]; registers],
             wrapped: Vec::new(),
             #[cfg(target_arch = "x86_64")]
-            eights: None,
+            eights,
         }
     }
 
@@ -470,8 +494,10 @@ impl Machine {
             })
             .collect();
         #[cfg(target_arch = "x86_64")]
-        if let Some((shown, machine)) = &mut self.eights {
-            return machine.run(*shown, program, &queries, scalars, out);
+        match &mut self.eights {
+            Eights::Ifma(shown, machine) => return machine.run(*shown, program, &queries, scalars, out),
+            Eights::Fma(shown, machine) => return machine.run(*shown, program, &queries, scalars, out),
+            Eights::None => {}
         }
         for (target, op) in &program.instructions {
             // The target is no operand: a register is free only after the instruction that reads it last.

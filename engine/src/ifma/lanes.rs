@@ -5,7 +5,7 @@
 
 use std::{arch::x86_64::*, marker::PhantomData};
 
-use halo2_proofs::halo2curves::bn256::{Fq, Fr};
+use crate::words::Modulus;
 
 /// Bits of a limb.
 const BITS: u32 = 52;
@@ -13,10 +13,8 @@ const MASK: u64 = (1 << BITS) - 1;
 /// R = 2^256 is four limbs and so many bits.
 const LAST_BITS: u32 = 48;
 
-/// A prime field whose elements are four 64-bit limbs in Montgomery form with R = 2^256; 5p < 2^256.
-pub(crate) trait Prime: Copy {
-    /// p in 64-bit limbs.
-    const MODULUS: [u64; 4];
+/// Constants of a field.
+pub(crate) trait Prime: Modulus {
     /// p in 52-bit limbs.
     const P: [u64; 5] = split(Self::MODULUS);
     /// 2p in 52-bit limbs.
@@ -25,15 +23,7 @@ pub(crate) trait Prime: Copy {
     const INV: u64 = negated_inverse(Self::MODULUS[0]);
 }
 
-impl Prime for Fr {
-    const MODULUS: [u64; 4] =
-        [0x43e1_f593_f000_0001, 0x2833_e848_79b9_7091, 0xb850_45b6_8181_585d, 0x3064_4e72_e131_a029];
-}
-
-impl Prime for Fq {
-    const MODULUS: [u64; 4] =
-        [0x3c20_8c16_d87c_fd47, 0x9781_6a91_6871_ca8d, 0xb850_45b6_8181_585d, 0x3064_4e72_e131_a029];
-}
+impl<F: Modulus> Prime for F {}
 
 const fn split(x: [u64; 4]) -> [u64; 5] {
     [

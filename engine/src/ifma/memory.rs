@@ -1,36 +1,8 @@
-//! Elements and points in memory: four 64-bit limbs in Montgomery form, least first; x before y.
+//! Elements to and from memory (see [`crate::words`]).
 
-use std::{
-    arch::x86_64::*,
-    mem::{offset_of, transmute},
-};
-
-use halo2_proofs::halo2curves::{
-    bn256::{Fq, Fr, G1Affine},
-    ff::Field,
-    serde::SerdeObject,
-};
+use std::arch::x86_64::*;
 
 use super::lanes::{Lanes, Prime};
-
-const _: () = assert!(size_of::<Fr>() == 32 && align_of::<Fr>() == 8 && size_of::<Fq>() == 32 && align_of::<Fq>() == 8);
-const _: () = assert!(size_of::<G1Affine>() == 64 && offset_of!(G1Affine, x) == 0 && offset_of!(G1Affine, y) == 32);
-
-/// Whether the limbs of both fields stand in memory as the library writes them.
-#[expect(unsafe_code, reason = "looks at the bytes of a value")]
-pub(super) fn lies_as_expected() -> bool {
-    let (r, q) = (-Fr::ONE, -Fq::ONE);
-    // SAFETY: both types are four u64 in some order (asserted above, and they have no other field), so no byte is padding.
-    let (r_bytes, q_bytes) = unsafe { (transmute::<Fr, [u8; 32]>(r), transmute::<Fq, [u8; 32]>(q)) };
-    r_bytes[..] == r.to_raw_bytes()[..] && q_bytes[..] == q.to_raw_bytes()[..]
-}
-
-/// The limbs of an element.
-#[expect(unsafe_code, reason = "looks at the bytes of a value")]
-pub(super) fn limbs(x: &Fr) -> [u64; 4] {
-    // SAFETY: an element is four u64 in some order (asserted above); `lies_as_expected` shows in which.
-    unsafe { transmute::<Fr, [u64; 4]>(*x) }
-}
 
 /// Eight elements that follow each other.
 ///

@@ -12,6 +12,7 @@ use super::lanes::{Lanes, Prime};
 use super::memory::{load, load_from, store, store_to};
 use crate::batch_affine::{NEGATIVE, invert};
 use crate::prefetch::prefetch;
+use crate::words::{IDENTITY, ONE};
 
 const LANES: usize = 8;
 /// How many eights ahead points are fetched.
@@ -160,12 +161,6 @@ impl Points {
         )
     }
 }
-
-/// R modulo p: the number 1.
-const ONE: [u64; 4] = [0xd35d_438d_c58f_0d9d, 0x0a78_eb28_f5c7_0b3d, 0x666e_a36f_7879_462c, 0x0e0a_77c1_9a07_df2f];
-
-/// The identity, as the library writes it.
-static IDENTITY: G1Affine = G1Affine { x: Fq::ZERO, y: Fq::ZERO };
 
 impl PointAdder {
     /// Pairs that one inversion is shared by.

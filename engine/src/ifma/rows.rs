@@ -6,8 +6,9 @@ use halo2_proofs::halo2curves::bn256::Fr;
 
 use super::Ifma;
 use super::lanes::{Lanes, Prime};
-use super::memory::{limbs, load, store};
+use super::memory::{load, store};
 use crate::program::{BLOCK, Op, Operand, Program};
+use crate::words::limbs;
 
 const LANES: usize = 8;
 const EIGHTS: usize = BLOCK / LANES;

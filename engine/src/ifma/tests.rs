@@ -1,16 +1,14 @@
 //! Against the library's arithmetic. Where the processor lacks the instructions there is nothing to test, which is said.
 
 use halo2_proofs::halo2curves::{
-    bn256::{Fq, Fr, G1, G1Affine},
+    bn256::{Fq, Fr},
     ff::Field,
-    group::{Curve, Group, prime::PrimeCurveAffine},
 };
-use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::lanes::{Lanes, Prime};
 use super::memory::{load, load_apart, store, store_apart};
 use super::{Ifma, PointAdder};
-use crate::batch_affine::NEGATIVE;
+use crate::samples::{check_adder, elements};
 
 fn shown() -> Option<Ifma> {
     let shown = Ifma::detect();
@@ -18,24 +16,6 @@ fn shown() -> Option<Ifma> {
         eprintln!("this processor has no AVX-512 IFMA: nothing is tested here");
     }
     shown
-}
-
-/// Elements of all kinds: around zero and p, with full and empty limbs, random.
-fn elements<F: Field + From<u64>>(n: usize, seed: u64) -> Vec<F> {
-    let mut rng = StdRng::seed_from_u64(seed);
-    let two = F::from(2);
-    (0..n)
-        .map(|_| match rng.gen_range(0..8) {
-            0 => F::ZERO,
-            1 => F::ONE,
-            2 => -F::ONE,
-            3 => F::from(rng.r#gen()),
-            4 => -F::from(rng.gen_range(0..9)),
-            5 => two.pow_vartime([rng.gen_range(0..256)]),
-            6 => two.pow_vartime([rng.gen_range(0..256)]) - F::ONE,
-            _ => F::random(&mut rng),
-        })
-        .collect()
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
@@ -82,27 +62,6 @@ fn eight_elements_are_computed_as_one() {
 #[test]
 fn points_are_added_as_the_library_adds_them() {
     let Some(shown) = shown() else { return };
-    let mut rng = StdRng::seed_from_u64(3);
-    let some: Vec<G1> = (0..6).map(|_| G1::random(&mut rng)).collect();
-    let mut points: Vec<G1> = (0..40).map(|_| G1::random(&mut rng)).collect();
-    points.extend(&some);
-    points.extend(some.iter().map(|p| -p));
-    points.extend([G1::identity(); 6]);
-    let table: Vec<G1Affine> = points.iter().map(Curve::to_affine).collect();
-    let value = |index: u32| {
-        let point = points[(index & !NEGATIVE) as usize];
-        if index & NEGATIVE == 0 { point } else { -point }
-    };
     let mut adder = PointAdder::default();
-    for n in [0, 1, 7, 15, 16, 17, 64, 333] {
-        let mut index = || rng.gen_range(0..points.len() as u32) | if rng.r#gen() { NEGATIVE } else { 0 };
-        let pairs: Vec<[u32; 2]> = (0..n).map(|_| [index(), index()]).collect();
-        // Places in another order than the pairs.
-        let places: Vec<u32> = (0..n as u32).rev().collect();
-        let mut sums = vec![G1Affine::identity(); n];
-        adder.add(shown, &table, &pairs, &mut sums, &places);
-        for (place, [p, q]) in places.iter().zip(pairs) {
-            assert_eq!(sums[*place as usize], (value(p) + value(q)).to_affine(), "{p:x} + {q:x}");
-        }
-    }
+    check_adder(|table, pairs, out, places| adder.add(shown, table, pairs, out, places));
 }

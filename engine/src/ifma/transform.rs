@@ -6,8 +6,9 @@ use halo2_proofs::halo2curves::bn256::Fr;
 
 use super::Ifma;
 use super::lanes::{Lanes, Prime};
-use super::memory::{limbs, load, load_apart, store, store_apart};
+use super::memory::{load, load_apart, store, store_apart};
 use crate::fft::{Butterflies, Quads, Twiddles, quads};
+use crate::words::limbs;
 
 const LANES: usize = 8;
 /// Elements whose lowest three levels are done at a time.

@@ -1,0 +1,46 @@
+//! Kernels that work on eight field elements at a time, with fused multiply-add of double precision (AVX2 and FMA), for
+//! processors without the 52-bit multiply-add of AVX-512.
+//!
+//! Unsafe code is as in [`crate::ifma`], and the assembly of the product, which `build.rs` writes. Results equal those of the
+//! portable code bit for bit: whatever arithmetic on numbers with 53 bits is done here is exact (docs/adr/0014).
+//!
+//! Source: Emmart, Zheng, Weems, "Faster modular exponentiation using double precision floating point arithmetic on the
+//! GPU" (ARITH 2018), for products by two fused operations.
+
+mod constants;
+#[expect(
+    clippy::needless_range_loop,
+    reason = "vectors stay in registers where loops are unrolled, which those over indices are"
+)]
+mod lanes;
+mod layout;
+mod memory;
+#[expect(clippy::needless_range_loop, reason = "as above")]
+mod points;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod transform;
+
+use std::sync::OnceLock;
+
+pub(crate) use points::PointAdder;
+pub(crate) use rows::RowMachine;
+
+/// Shows that this machine has the instructions, and that elements lie in memory as the kernels take them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fma(());
+
+impl Fma {
+    /// Looks once. The environment variable `CAIRN_PORTABLE`, set to anything, keeps to the portable code.
+    pub(crate) fn detect() -> Option<Self> {
+        static FOUND: OnceLock<Option<Fma>> = OnceLock::new();
+        *FOUND.get_or_init(|| {
+            let here = std::env::var_os("CAIRN_PORTABLE").is_none()
+                && is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && crate::words::lies_as_expected();
+            here.then_some(Self(()))
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! Against the library's arithmetic. Where the processor lacks the instructions there is nothing to test, which is said.
+
+use halo2_proofs::halo2curves::{
+    bn256::{Fq, Fr},
+    ff::{Field, PrimeField},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use super::constants::Digits;
+use super::lanes::Lanes;
+use super::layout::{BITS, DIGITS};
+use super::memory::{load, store};
+use super::{Fma, PointAdder};
+use crate::samples::{check_adder, elements};
+
+fn shown() -> Option<Fma> {
+    let shown = Fma::detect();
+    if shown.is_none() {
+        eprintln!("this processor has no AVX2 and FMA: nothing is tested here");
+    }
+    shown
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn combined<F: Digits + Field>(a: &[F; 8], b: &[F; 8]) -> [[F; 8]; 8] {
+    let mut out = [[F::ZERO; 8]; 8];
+    let (x, y): (Lanes<F>, Lanes<F>) = (load(a), load(b));
+    store(&mut out[0], x.twice_times(&y.tidy()).settled());
+    let mut half = x.tidy().twice_times(&y);
+    half.halve();
+    store(&mut out[1], half.settled());
+    store(&mut out[2], x.minus(&y).plus(&y.settled()).settled());
+    // At the edges of what operations take: 3 units and size 3; 4 units and size 3; a negative size of 3.
+    let x3 = x.tidy().plus(&x.tidy()).plus(&x.tidy());
+    store(&mut out[3], x3.twice_times(&y.tidy()).settled());
+    store(&mut out[4], x.plus(&x).plus(&x.tidy()).tidy().settled());
+    store(&mut out[5], y.settled().minus(&x3).settled());
+    store(&mut out[6], x.tidy().negated_at(0b1010_0110).settled());
+    store(&mut out[7], x.but(0b0101_1001, &y).settled());
+    out
+}
+
+#[expect(unsafe_code, reason = "calls what needs the instructions")]
+fn check<F: Digits + Field + From<u64>>(seed: u64) {
+    let (a, b) = (elements::<F>(8, seed), elements::<F>(8, seed + 1_000_000));
+    let (a, b): (&[F; 8], &[F; 8]) = (a.first_chunk().unwrap(), b.first_chunk().unwrap());
+    // SAFETY: the callers ask `shown` first.
+    let got = unsafe { combined(a, b) };
+    let three = F::from(3);
+    for i in 0..8 {
+        let (a, b) = (a[i], b[i]);
+        let negated = if 0b1010_0110 >> i & 1 == 1 { -a } else { a };
+        let chosen = if 0b0101_1001 >> i & 1 == 1 { b } else { a };
+        let want = [(a * b).double(), a * b, a, three * (a * b).double(), three * a, b - three * a, negated, chosen];
+        assert_eq!(got.map(|lanes| lanes[i]), want, "seed {seed}, lane {i}: {a:?}, {b:?}");
+    }
+}
+
+#[test]
+fn eight_elements_are_computed_as_one() {
+    if shown().is_some() {
+        for seed in 0..2000 {
+            check::<Fr>(seed);
+            check::<Fq>(seed);
+        }
+    }
+}
+
+/// Digits at both ends of what `units` and a size allow, or anything between.
+fn digits(rng: &mut StdRng, units: i64, top: f64) -> [f64; DIGITS] {
+    let most = units * ((1 << (BITS - 1)) + (1 << 13));
+    let mut pick = |most: i64| match rng.gen_range(0..4) {
+        0 => most,
+        1 => -most,
+        _ => rng.gen_range(-most..=most),
+    };
+    // p is 2^204 times 2^49.6.
+    let top = (top * 851_000_000_000_000.0) as i64;
+    std::array::from_fn(|i| pick(if i < DIGITS - 1 { most } else { top }) as f64)
+}
+
+/// The residue that digits stand for.
+fn value<F: PrimeField>(digits: [f64; DIGITS]) -> F {
+    digits.iter().rev().fold(F::ZERO, |sum, d| {
+        let magnitude = F::from(d.abs() as u64);
+        sum * F::from(1 << BITS) + if *d < 0.0 { -magnitude } else { magnitude }
+    })
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn at_the_edges<F: Digits + PrimeField>(rng: &mut StdRng) {
+    let mut lanes = |units, size| -> [[f64; DIGITS]; 8] { std::array::from_fn(|_| digits(rng, units, size)) };
+    let (wide, narrow, most) = (lanes(3, 4.0), lanes(1, 1.0), lanes(3, 4.4));
+    let mut got = [[F::ZERO; 8]; 2];
+    let product: Lanes<F> = Lanes::of_digits(wide).twice_times(&Lanes::of_digits(narrow));
+    store(&mut got[0], product.settled());
+    store(&mut got[1], Lanes::<F>::of_digits(most).settled());
+    // In memory there is the R-th multiple, which makes a product of what is there the R-th part.
+    let r = F::from(2).pow_vartime([256]);
+    let from_memory = |digits| value::<F>(digits) * r.invert().unwrap();
+    for i in 0..8 {
+        assert_eq!(
+            got[0][i],
+            (from_memory(wide[i]) * from_memory(narrow[i])).double(),
+            "{:?}·{:?}",
+            wide[i],
+            narrow[i]
+        );
+        assert_eq!(got[1][i], from_memory(most[i]), "{:?}", most[i]);
+    }
+}
+
+#[test]
+#[expect(unsafe_code, reason = "calls what needs the instructions")]
+fn the_stated_bounds_are_enough() {
+    if shown().is_some() {
+        let mut rng = StdRng::seed_from_u64(5);
+        for _ in 0..4000 {
+            // SAFETY: `shown` has looked.
+            unsafe {
+                at_the_edges::<Fr>(&mut rng);
+                at_the_edges::<Fq>(&mut rng);
+            }
+        }
+    }
+}
+
+#[test]
+fn points_are_added_as_the_library_adds_them() {
+    let Some(shown) = shown() else { return };
+    let mut adder = PointAdder::default();
+    check_adder(|table, pairs, out, places| adder.add(shown, table, pairs, out, places));
+}
