@@ -1,5 +1,5 @@
 //! Writes the assembly of the product in `src/fma`: two times four residues, in the order in which a processor that starts
-//! a few instructions a cycle waits least. Compilers keep neither the order nor the values in registers (docs/adr/0014).
+//! a few instructions a cycle waits least. Compilers keep neither the order nor the values in registers (docs/adr/0020).
 
 use std::{collections::HashMap, env, fs, io, path::Path};
 

@@ -2,7 +2,7 @@
 //! processors without the 52-bit multiply-add of AVX-512.
 //!
 //! Unsafe code is as in [`crate::ifma`], and the assembly of the product, which `build.rs` writes. Results equal those of the
-//! portable code bit for bit: whatever arithmetic on numbers with 53 bits is done here is exact (docs/adr/0014).
+//! portable code bit for bit: all arithmetic on doubles here is exact (docs/adr/0020).
 //!
 //! Source: Emmart, Zheng, Weems, "Faster modular exponentiation using double precision floating point arithmetic on the
 //! GPU" (ARITH 2018), for products by two fused operations.
@@ -18,6 +18,7 @@ mod memory;
 #[expect(clippy::needless_range_loop, reason = "as above")]
 mod points;
 mod rows;
+pub(crate) mod sums;
 #[cfg(test)]
 mod tests;
 mod transform;

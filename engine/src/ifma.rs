@@ -1,6 +1,6 @@
 //! Kernels that work on eight field elements at a time, with the 52-bit multiply-add of AVX-512 (IFMA).
 //!
-//! The unsafe code of this crate is in this module, in `place` and in `prefetch`. Here: calls of functions that need the instructions, guarded by
+//! The unsafe code of this crate is in this module, in `fma`, `words`, `place` and `prefetch`. Here: calls of functions that need the instructions, guarded by
 //! [`Ifma`], which exists only where they do, and loads and stores of elements by address (`memory`). Results equal those
 //! of the portable code bit for bit, so that proofs do not depend on the machine (docs/adr/0014).
 //!

@@ -4,6 +4,8 @@ use halo2_proofs::halo2curves::{bn256::Fr, ff::Field};
 use rayon::prelude::*;
 
 use crate::fft::{bit_reverse, powers_from};
+#[cfg(target_arch = "x86_64")]
+use crate::fma::{Fma, sums};
 
 /// Coefficients that one task works on.
 const CHUNK: usize = 1 << 11;
@@ -54,9 +56,35 @@ fn reversed_value(coefficients: &[Fr], x: Fr) -> Fr {
     let chunk = CHUNK.min(n);
     // Neighbours in reversed order are n/2 apart: a chunk is a polynomial in x^{n/chunk}, itself in reversed order.
     let powers = bit_reverse(&powers_from(Fr::ONE, x.pow_vartime([(n / chunk) as u64]), chunk));
-    let dot = |c: &[Fr]| c.iter().zip(&powers).fold(Fr::ZERO, |sum, (c, p)| sum + *c * p);
-    let sums: Vec<Fr> = coefficients.par_chunks(chunk).map(dot).collect();
+    let sums: Vec<Fr> = coefficients.par_chunks(chunk).map(|c| dot(c, &powers)).collect();
     if sums.len() == 1 { sums[0] } else { reversed_value(&sums, x) }
+}
+
+/// `Σ a·b`.
+fn dot(a: &[Fr], b: &[Fr]) -> Fr {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(shown) = Fma::detect() {
+        return sums::dot(shown, a, b);
+    }
+    a.iter().zip(b).map(|(a, b)| *a * b).sum()
+}
+
+/// Makes `out`, which is zero, `Σ factor·values`; some values may end before it does.
+fn add_multiples(terms: &[(Fr, &[Fr])], out: &mut [Fr]) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(shown) = Fma::detect()
+        && out.len().is_multiple_of(8)
+        && terms.iter().all(|(_, values)| values.len() >= out.len())
+    {
+        return sums::combine(shown, terms, out);
+    }
+    for (factor, values) in terms {
+        if *factor == Fr::ONE {
+            out.iter_mut().zip(*values).for_each(|(o, x)| *o += x);
+        } else {
+            out.iter_mut().zip(*values).for_each(|(o, x)| *o += *factor * x);
+        }
+    }
 }
 
 /// `Σ factor·polynomial`, `n` coefficients in natural order. No polynomial is longer; those in reversed order are as long.
@@ -68,14 +96,11 @@ pub(crate) fn combine(n: usize, terms: &[(Fr, Poly<'_>)]) -> Vec<Fr> {
         }
         let mut out = vec![Fr::ZERO; n];
         out.par_chunks_mut(CHUNK).enumerate().for_each(|(c, out)| {
-            for (factor, poly) in &terms {
-                let from = poly.coefficients.get(c * CHUNK..).unwrap_or_default();
-                if *factor == Fr::ONE {
-                    out.iter_mut().zip(from).for_each(|(o, x)| *o += x);
-                } else {
-                    out.iter_mut().zip(from).for_each(|(o, x)| *o += *factor * x);
-                }
-            }
+            let here: Vec<(Fr, &[Fr])> = terms
+                .iter()
+                .map(|(factor, poly)| (*factor, poly.coefficients.get(c * CHUNK..).unwrap_or_default()))
+                .collect();
+            add_multiples(&here, out);
         });
         Some(out)
     };
