@@ -13,7 +13,7 @@ use halo2_proofs::halo2curves::{
 
 use rayon::prelude::*;
 
-use crate::msm::{Term, merge, merge_space, msm, normalized};
+use crate::msm::{Spare, Term, merge, merge_space, normalized, sum_with};
 
 /// What is known of one phase's columns.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,7 @@ impl FewValues {
     }
 
     /// The commitment to a column of which `terms` are known.
-    pub(crate) fn sum(&self, column: &[Fr], terms: &[Term], bases: &[G1Affine]) -> G1 {
+    fn sum(&self, column: &[Fr], terms: &[Term], bases: &[G1Affine], spare: &Spare) -> G1 {
         let mut left = column.to_vec();
         let mut known = Vec::with_capacity(terms.len());
         for term in terms {
@@ -66,15 +66,16 @@ impl FewValues {
         drop(known);
         let (values, points): (Vec<Fr>, Vec<G1Affine>) =
             self.values.iter().zip(merged).filter(|(_, point)| !bool::from(point.is_identity())).unzip();
-        msm(&left, bases) + msm(&values, &points)
+        sum_with(&left, bases, spare) + sum_with(&values, &points, spare)
     }
 }
 
 /// Commitments to numbered columns, of some of which more is known; all at once.
 pub(crate) fn commit_known(columns: &[(usize, &[Fr])], few: &FewValues, bases: &[G1Affine]) -> Vec<G1Affine> {
+    let spare = Spare::new(columns.len());
     let sum = |&(number, column): &(usize, &[Fr])| match few.worthwhile(number, column.len()) {
-        Some(terms) => few.sum(column, terms, bases),
-        None => msm(column, bases),
+        Some(terms) => few.sum(column, terms, bases, &spare),
+        None => sum_with(column, bases, &spare),
     };
     normalized(columns.par_iter().map(sum).collect())
 }
@@ -142,7 +143,12 @@ mod tests {
             for column in [&column, &partly] {
                 let plain: G1 = column.iter().zip(&bases).map(|(x, base)| *base * x).sum();
                 for terms in [&right, &wrong, &Vec::new()] {
-                    assert_eq!(few.sum(column, terms, &bases), plain, "{n} rows, {} terms", terms.len());
+                    assert_eq!(
+                        few.sum(column, terms, &bases, &Spare::new(1)),
+                        plain,
+                        "{n} rows, {} terms",
+                        terms.len()
+                    );
                 }
             }
         }

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use crate::{fma::Fma, ifma::Ifma};
 
 /// Values that are transformed without leaving the first-level cache.
-const CACHED: usize = 1 << 10;
+pub(crate) const CACHED: usize = 1 << 10;
 /// Values below which a transform stays on one thread.
 const SERIAL: usize = 1 << 13;
 

@@ -44,10 +44,10 @@ pub fn commit_all(columns: &[&[Fr]], bases: &[G1Affine]) -> Vec<G1Affine> {
 
 /// [`commit_all`], with as many columns in work at a time as `work` says.
 pub(crate) fn commit(columns: &[&[Fr]], bases: &[G1Affine], work: Work) -> Vec<G1Affine> {
-    let spare = Spare::default();
+    let spare = Spare::new(if work == Work::AtOnce { columns.len() } else { 1 });
     match work {
-        Work::AtOnce => normalized(columns.par_iter().map(|column| sum(column, bases, &spare)).collect()),
-        Work::OneByOne => normalized(columns.iter().map(|column| sum(column, bases, &spare)).collect()),
+        Work::AtOnce => normalized(columns.par_iter().map(|column| sum_with(column, bases, &spare)).collect()),
+        Work::OneByOne => normalized(columns.iter().map(|column| sum_with(column, bases, &spare)).collect()),
     }
 }
 
@@ -63,10 +63,11 @@ pub(crate) fn normalized(sums: Vec<G1>) -> Vec<G1Affine> {
 /// # Panics
 /// If there are more scalars than bases, or 2^31 and more.
 pub fn msm(scalars: &[Fr], bases: &[G1Affine]) -> G1 {
-    sum(scalars, bases, &Spare::default())
+    sum_with(scalars, bases, &Spare::new(1))
 }
 
-fn sum(scalars: &[Fr], bases: &[G1Affine], spare: &Spare) -> G1 {
+/// [`msm`] in working space that is used again.
+pub(crate) fn sum_with(scalars: &[Fr], bases: &[G1Affine], spare: &Spare) -> G1 {
     assert!(scalars.len() <= bases.len(), "{} scalars for {} bases", scalars.len(), bases.len());
     assert!(scalars.len() < NEGATIVE as usize, "{} scalars", scalars.len());
     let [tiny, small, medium, full] = classify(scalars);
@@ -237,7 +238,8 @@ fn digit<const L: usize>(magnitude: &[u64; L], window: usize, width: usize) -> i
     ((raw + 1) >> 1) - if raw >> width == 1 { 1 << width } else { 0 }
 }
 
-/// Digit width with the least additions: one for each scalar that reaches a window, two for each of its buckets.
+/// Digit width with the least additions: one for each scalar that reaches a window but the first of each bucket, two for each
+/// of its buckets.
 fn best_width(lengths: &[usize]) -> usize {
     let bits = lengths.iter().rposition(|&n| n > 0).unwrap_or(0);
     // reaching[b]: scalars of more than b bits, or as many.
@@ -246,7 +248,14 @@ fn best_width(lengths: &[usize]) -> usize {
         reaching[b] = reaching[b + 1] + lengths[b];
     }
     let cost = |width: usize| -> usize {
-        (0..(bits + 1).div_ceil(width)).map(|w| reaching[(w * width).min(bits)] + (2 << (width - 1))).sum()
+        let buckets = 1 << (width - 1);
+        // The first of each bucket costs nothing; so many buckets have one, nearly, if digits are random.
+        let taken = |terms: usize| (terms as u64 * buckets as u64 / (terms + buckets) as u64) as usize;
+        let window = |w: usize| {
+            let terms = reaching[(w * width).min(bits)];
+            terms - taken(terms) + 2 * buckets
+        };
+        (0..(bits + 1).div_ceil(width)).map(window).sum()
     };
     (2..=MAX_WINDOW).min_by_key(|&width| cost(width)).unwrap_or(MAX_WINDOW)
 }
@@ -265,7 +274,7 @@ fn class_sum<const L: usize>(entries: &Entries<L>, bases: &[G1Affine], spare: &S
     let width = best_width(&entries.lengths);
     // A signed digit can carry one bit beyond the highest.
     let windows = (bits + 1).div_ceil(width);
-    let parts = (2 * rayon::current_num_threads()).div_ceil(windows).min(n.div_ceil(1 << 15)).max(1);
+    let parts = spare.parts(windows).min(n.div_ceil(1 << 15)).max(1);
     let part = n.div_ceil(parts);
     let sums: Vec<G1> = (0..windows * parts)
         .into_par_iter()
@@ -333,14 +342,30 @@ struct Buckets {
 }
 
 /// Working space that a task has used, for the next one: memory that the system has to clear first took a tenth of the time.
-#[derive(Default)]
-struct Spare(Mutex<Vec<Buckets>>);
+pub(crate) struct Spare {
+    /// Sums that are worked on side by side.
+    sums: usize,
+    buckets: Mutex<Vec<Buckets>>,
+}
 
 impl Spare {
+    /// For so many sums side by side.
+    pub(crate) fn new(sums: usize) -> Self {
+        Self { sums, buckets: Mutex::default() }
+    }
+
+    /// Parts that a window's terms are split into, each with buckets of its own, so that there is work for all threads.
+    fn parts(&self, windows: usize) -> usize {
+        match rayon::current_num_threads() {
+            1 => 1,
+            threads => (2 * threads).div_ceil(windows * self.sums.max(1)),
+        }
+    }
+
     /// `n` empty buckets with room for `chunk` terms at a time.
     fn take(&self, n: usize, chunk: usize) -> Buckets {
         // A task that panicked took its buckets with it; the list is whole.
-        match self.0.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+        match self.buckets.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             Some(mut used) => {
                 (used.n, used.empty) = (n, true);
                 used
@@ -350,7 +375,7 @@ impl Spare {
     }
 
     fn put(&self, used: Buckets) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(used);
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner).push(used);
     }
 }
 

@@ -215,8 +215,9 @@ impl<F: Digits> Lanes<F> {
         out
     }
 
-    /// `2·a·b/R`: 1 unit, size 0.51 + 0.38 times the product of the sizes. The product of the operands' units is at most 3, and
-    /// the product of the sizes too, but up to 5 where the units of one are 1.
+    /// `2·a·b/R`: 1 unit, size 0.51 + 0.38 times the product of the sizes. Of the operands' units the product is at most 3, of
+    /// the units of one and the size of the other 5, of their sizes 5: no product of two digits is above 2^102, and no last digit of
+    /// a result above 2^51.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     #[expect(unsafe_code, reason = "a result that is written by assembly")]

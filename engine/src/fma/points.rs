@@ -133,7 +133,7 @@ impl PointAdder {
                 [py[chain], qy] = Eight::new(table, of_chain(pairs, chain)).y();
                 rise[chain] = qy.minus(&py[chain]).tidy();
             }
-            // Sizes: 0.9, 1.2, 2·1.1 + 2, 1.8 + 1.
+            // Sizes: 0.9, 1.2, 2·1.1 + 2, 1.2 + 1.
             for chain in 0..CHAINS {
                 slope[chain] = inverses[chain].twice_times(&self.prefixes[CHAINS * i + chain]);
             }

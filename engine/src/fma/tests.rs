@@ -90,7 +90,7 @@ fn value<F: PrimeField>(digits: [f64; DIGITS]) -> F {
 #[target_feature(enable = "avx2,fma")]
 fn at_the_edges<F: Digits + PrimeField>(rng: &mut StdRng) {
     let mut lanes = |units, size| -> [[f64; DIGITS]; 8] { std::array::from_fn(|_| digits(rng, units, size)) };
-    let (wide, narrow, most) = (lanes(3, 4.0), lanes(1, 1.0), lanes(3, 4.4));
+    let (wide, narrow, most) = (lanes(3, 5.0), lanes(1, 1.0), lanes(3, 4.4));
     let mut got = [[F::ZERO; 8]; 2];
     let product: Lanes<F> = Lanes::of_digits(wide).twice_times(&Lanes::of_digits(narrow));
     store(&mut got[0], product.settled());

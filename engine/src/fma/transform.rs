@@ -11,11 +11,12 @@ use halo2_proofs::halo2curves::{
 use super::Fma;
 use super::lanes::Lanes;
 use super::memory::{LANES, load, load_from, store};
-use crate::fft::{Butterflies, Quads, Twiddles, quads};
+use crate::fft::{Butterflies, CACHED, Quads, Twiddles};
 use crate::words::limbs;
 
-/// Elements whose lowest three levels are done at a time.
+/// Elements whose lowest levels are done at a time, and how many these are.
 const TILE: usize = LANES * LANES;
+const TILE_LEVELS: u32 = LANES.trailing_zeros();
 
 type Eight = Lanes<Fr>;
 
@@ -159,24 +160,31 @@ fn lowest(w: &Twiddles) -> [Eight; 7] {
     [all(&w2[0]), all(&w4[0]), all(&w4[1]), all(&w8[0]), all(&w8[1]), all(&w8[2]), all(&w8[3])]
 }
 
-/// One level of blocks of `2·half` elements, in pairs of eights.
+/// The levels above a tile, of a whole leaf that stays in digits in between: every second one settles what it leaves.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn level(a: &mut [Fr], half: usize, w: &[Fr], time: bool) {
-    eights!(w);
-    for block in a.chunks_exact_mut(2 * half) {
-        let (low, high) = block.split_at_mut(half);
-        eights_mut!(low, high);
-        for i in 0..low.len() {
-            let (mut va, mut vb) = (load(&low[i]), load(&high[i]));
-            if time {
-                merge(&mut va, &mut vb, &load_factors(&w[i]));
-            } else {
-                split(&mut va, &mut vb, &load_factors(&w[i]));
+fn levels(a: &mut [Fr], w: &Twiddles, sizes: &[usize], butterfly: impl Fn(&mut Eight, &mut Eight, &Eight)) {
+    eights_mut!(a);
+    let mut leaf = [Eight::zero(); CACHED / LANES];
+    let leaf = &mut leaf[..a.len()];
+    for (eight, a) in leaf.iter_mut().zip(&*a) {
+        *eight = load(a);
+    }
+    for (number, size) in sizes.iter().enumerate() {
+        let half = size / (2 * LANES);
+        for (i, w) in w.level(*size).as_chunks().0.iter().enumerate() {
+            let w = load_factors(w);
+            for block in leaf.chunks_exact_mut(2 * half) {
+                let (low, high) = block.split_at_mut(half);
+                butterfly(&mut low[i], &mut high[i], &w);
+                if number % 2 == 1 {
+                    (low[i], high[i]) = (low[i].settled(), high[i].settled());
+                }
             }
-            store(&mut low[i], va.settled());
-            store(&mut high[i], vb.settled());
         }
+    }
+    for (eight, a) in leaf.iter().zip(a) {
+        store(a, eight.settled());
     }
 }
 
@@ -205,32 +213,14 @@ fn time_leaf(a: &mut [Fr], w: &Twiddles) {
         merge(v3, v7, &w_low[6]);
         store_tile(tile, v);
     }
-    let mut m = 2 * LANES;
-    if n.trailing_zeros().is_multiple_of(2) {
-        // An odd number of levels is left.
-        level(a, m / 2, w.level(m), true);
-        m *= 2;
-    }
-    while m < n {
-        for block in a.chunks_exact_mut(2 * m) {
-            time_pass(quads(block, w));
-        }
-        m *= 4;
-    }
+    let sizes: Vec<usize> = (TILE_LEVELS + 1..=n.trailing_zeros()).map(|level| 1 << level).collect();
+    levels(a, w, &sizes, |a, b, w| merge(a, b, w));
 }
 
 #[target_feature(enable = "avx2,fma")]
 fn frequency_leaf(a: &mut [Fr], w: &Twiddles, scale: Fr) {
-    let mut m = a.len();
-    while m >= 4 * LANES {
-        for block in a.chunks_exact_mut(m) {
-            frequency_pass(quads(block, w));
-        }
-        m /= 4;
-    }
-    if m == 2 * LANES {
-        level(a, LANES, w.level(m), false);
-    }
+    let sizes: Vec<usize> = (TILE_LEVELS + 1..=a.len().trailing_zeros()).rev().map(|level| 1 << level).collect();
+    levels(a, w, &sizes, |a, b, w| split(a, b, w));
     let w_low = lowest(w);
     let scale = Eight::splat(limbs(&(scale * Fma::FACTOR)));
     for tile in a.as_chunks_mut::<TILE>().0 {
