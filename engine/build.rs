@@ -182,7 +182,7 @@ impl Four {
         self.put("vpsrlq", &[&carry, &sum, &BITS.to_string()]);
         if digit < DIGITS - 2 {
             self.put("vpor", &[&carry, &carry, &constant(EXPONENT)]);
-            self.put("vsubpd", &[&carry, &carry, &constant(CARRY)]);
+            self.put("vsubpd", &[&carry, &carry, &constant(EXPONENT)]);
         }
         self.put("vmovapd", &[&carried, &carry]);
     }

@@ -1,12 +1,12 @@
 //! Many independent additions of affine points with one field inversion (Montgomery's trick): about six multiplications
 //! each instead of the eleven of a mixed Jacobian addition.
 
-use crate::prefetch::prefetch;
 #[cfg(target_arch = "x86_64")]
 use crate::{
     fma::{self, Fma},
     ifma::{self, Ifma},
 };
+use crate::{kernel::Kernel, prefetch::prefetch};
 use halo2_proofs::halo2curves::{
     bn256::{Fq, G1Affine},
     ff::Field,
@@ -46,13 +46,13 @@ pub(crate) enum BatchAdder {
 
 impl Default for BatchAdder {
     fn default() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(shown) = Ifma::detect() {
-            return Self::Ifma(shown, ifma::PointAdder::default());
-        } else if let Some(shown) = Fma::detect() {
-            return Self::Fma(shown, fma::PointAdder::default());
+        match Kernel::detect() {
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Ifma(shown) => Self::Ifma(shown, ifma::PointAdder::default()),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Fma(shown) => Self::Fma(shown, fma::PointAdder::default()),
+            Kernel::Portable => Self::Portable(OneByOne::default()),
         }
-        Self::Portable(OneByOne::default())
     }
 }
 

@@ -13,10 +13,13 @@ use halo2_proofs::halo2curves::{
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
-use crate::{fma::Fma, ifma::Ifma};
+use crate::fma::Fma;
+use crate::kernel::Kernel;
 
 /// Values that are transformed without leaving the first-level cache.
 pub(crate) const CACHED: usize = 1 << 10;
+/// Elements whose lowest levels the kernels for eight do at a time; with less the portable code is used.
+pub(crate) const TILE: usize = 1 << 6;
 /// Values below which a transform stays on one thread.
 const SERIAL: usize = 1 << 13;
 
@@ -31,41 +34,6 @@ pub struct Domain {
     inverse: Twiddles,
 }
 
-/// What does the passes.
-#[derive(Clone, Copy, Debug)]
-enum Kernel {
-    #[cfg(target_arch = "x86_64")]
-    Ifma(Ifma),
-    #[cfg(target_arch = "x86_64")]
-    Fma(Fma),
-    Portable,
-}
-
-impl Kernel {
-    /// The fastest that this machine has for transforms of so many elements.
-    fn new(n: usize) -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(shown) = Ifma::for_transform(n) {
-            return Self::Ifma(shown);
-        } else if let Some(shown) = Fma::for_transform(n) {
-            return Self::Fma(shown);
-        }
-        let _ = n;
-        Self::Portable
-    }
-
-    /// What factors are multiplied by for it.
-    fn factor(self) -> Fr {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Ifma(_) => Fr::ONE,
-            #[cfg(target_arch = "x86_64")]
-            Self::Fma(_) => Fma::FACTOR,
-            Self::Portable => Fr::ONE,
-        }
-    }
-}
-
 /// Factors of one network of butterflies: level `s` (blocks of 2^{s+1} values) has 2^s of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Twiddles(Vec<Vec<Fr>>);
@@ -73,10 +41,15 @@ pub(crate) struct Twiddles(Vec<Vec<Fr>>);
 impl Twiddles {
     /// Factors `shift^{n/m}·root_m^j` of every level `m = 2, 4 … n`, where `root` has order `n = 2^k`, as the kernel takes them.
     fn new(k: u32, root: Fr, shift: Fr, kernel: Kernel) -> Self {
+        let factor = match kernel {
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Fma(_) => Fma::FACTOR,
+            _ => Fr::ONE,
+        };
         let mut levels = Vec::with_capacity(k as usize);
         let (mut root, mut shift) = (root, shift);
         for level in (0..k).rev() {
-            levels.push(powers_from(shift * kernel.factor(), root, 1 << level));
+            levels.push(powers_from(shift * factor, root, 1 << level));
             root = root.square();
             shift = shift.square();
         }
@@ -114,7 +87,7 @@ impl Domain {
         let omega = (k..Fr::S).fold(Fr::ROOT_OF_UNITY, |root, _| root.square());
         let omega_inv = (k..Fr::S).fold(Fr::ROOT_OF_UNITY_INV, |root, _| root.square());
         let n_inv = (0..k).fold(Fr::ONE, |power, _| power * Fr::TWO_INV);
-        let kernel = Kernel::new(1 << k);
+        let kernel = if 1 << k < TILE { Kernel::Portable } else { Kernel::detect() };
         Self { k, omega, omega_inv, n_inv, kernel, inverse: Twiddles::new(k, omega_inv, Fr::ONE, kernel) }
     }
 
@@ -381,6 +354,18 @@ fn pass(block: &mut [Fr], w: &Twiddles, f: impl Fn(Quads<'_>) + Send + Sync) {
     let factors = inner.par_chunks(chunk).zip(outer.par_chunks(chunk).zip(outer_odd.par_chunks(chunk)));
     values.zip(factors).for_each(f);
 }
+
+/// Slices in eights; their lengths are multiples of eight.
+#[cfg(target_arch = "x86_64")]
+macro_rules! eights {
+    ($($name:ident),*) => { $(let $name = $name.as_chunks().0;)* };
+}
+#[cfg(target_arch = "x86_64")]
+macro_rules! eights_mut {
+    ($($name:ident),*) => { $(let $name = $name.as_chunks_mut().0;)* };
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) use {eights, eights_mut};
 
 type Pair<'a> = (&'a mut [Fr], &'a mut [Fr]);
 

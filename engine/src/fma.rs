@@ -25,6 +25,7 @@ mod transform;
 
 use std::sync::OnceLock;
 
+pub(crate) use memory::LANES;
 pub(crate) use points::PointAdder;
 pub(crate) use rows::RowMachine;
 
@@ -33,14 +34,11 @@ pub(crate) use rows::RowMachine;
 pub(crate) struct Fma(());
 
 impl Fma {
-    /// Looks once. The environment variable `CAIRN_PORTABLE`, set to anything, keeps to the portable code.
+    /// Looks once, if it is [allowed](crate::kernel::allowed).
     pub(crate) fn detect() -> Option<Self> {
         static FOUND: OnceLock<Option<Fma>> = OnceLock::new();
         *FOUND.get_or_init(|| {
-            let here = std::env::var_os("CAIRN_PORTABLE").is_none()
-                && is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && crate::words::lies_as_expected();
+            let here = crate::kernel::allowed() && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
             here.then_some(Self(()))
         })
     }

@@ -25,15 +25,14 @@ pub(crate) use rows::RowMachine;
 pub(crate) struct Ifma(());
 
 impl Ifma {
-    /// Looks once. The environment variable `CAIRN_PORTABLE`, set to anything, keeps to the portable code.
+    /// Looks once, if it is [allowed](crate::kernel::allowed).
     pub(crate) fn detect() -> Option<Self> {
         static FOUND: OnceLock<Option<Ifma>> = OnceLock::new();
         *FOUND.get_or_init(|| {
-            let here = std::env::var_os("CAIRN_PORTABLE").is_none()
+            let here = crate::kernel::allowed()
                 && is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512ifma")
-                && crate::words::lies_as_expected();
+                && is_x86_feature_detected!("avx512ifma");
             here.then_some(Self(()))
         })
     }

@@ -23,7 +23,7 @@
 //! | [`msm`], `batch_affine` | commitments |
 //! | `few` | commitments to columns of which more is known |
 //! | `ifma`, `fma` | eight elements at a time, where the processor can |
-//! | `words` | elements as they lie in memory |
+//! | `kernel`, `words` | which of them; elements as they lie in memory |
 //! | [`bases`] | bases out of halo2's parameters |
 //! | `watch` | progress and cancellation |
 //! | `error` | the refusals |
@@ -42,6 +42,7 @@ mod fma;
 mod grand_product;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
+mod kernel;
 mod key;
 mod keygen;
 mod lookup;

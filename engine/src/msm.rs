@@ -171,7 +171,7 @@ impl Entries<4> {
 }
 
 /// Limbs of an element in canonical form, least first.
-pub(crate) fn limbs(x: &Fr) -> [u64; 4] {
+pub(crate) fn limbs<F: PrimeField<Repr: AsRef<[u8]>>>(x: &F) -> [u64; 4] {
     let bytes = x.to_repr();
     let bytes = bytes.as_ref();
     std::array::from_fn(|i| bytes[8 * i..8 * i + 8].iter().rev().fold(0, |limb, &b| limb << 8 | u64::from(b)))

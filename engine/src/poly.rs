@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::fft::{bit_reverse, powers_from};
 #[cfg(target_arch = "x86_64")]
-use crate::fma::{Fma, sums};
+use crate::fma::{Fma, LANES, sums};
 
 /// Coefficients that one task works on.
 const CHUNK: usize = 1 << 11;
@@ -70,10 +70,10 @@ fn dot(a: &[Fr], b: &[Fr]) -> Fr {
 }
 
 /// Makes `out`, which is zero, `Σ factor·values`; some values may end before it does.
-fn add_multiples(terms: &[(Fr, &[Fr])], out: &mut [Fr]) {
+fn sum_of_multiples(terms: &[(Fr, &[Fr])], out: &mut [Fr]) {
     #[cfg(target_arch = "x86_64")]
     if let Some(shown) = Fma::detect()
-        && out.len().is_multiple_of(8)
+        && out.len().is_multiple_of(LANES)
         && terms.iter().all(|(_, values)| values.len() >= out.len())
     {
         return sums::combine(shown, terms, out);
@@ -100,7 +100,7 @@ pub(crate) fn combine(n: usize, terms: &[(Fr, Poly<'_>)]) -> Vec<Fr> {
                 .iter()
                 .map(|(factor, poly)| (*factor, poly.coefficients.get(c * CHUNK..).unwrap_or_default()))
                 .collect();
-            add_multiples(&here, out);
+            sum_of_multiples(&here, out);
         });
         Some(out)
     };

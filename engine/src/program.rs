@@ -13,6 +13,7 @@ use crate::error::EngineError;
 use crate::{
     fma::{self, Fma},
     ifma::{self, Ifma},
+    kernel::Kernel,
 };
 
 /// Rows that one instruction works on at a time.
@@ -448,12 +449,10 @@ enum Eights {
 #[cfg(target_arch = "x86_64")]
 impl Eights {
     fn new() -> Self {
-        if let Some(shown) = Ifma::detect() {
-            Self::Ifma(shown, ifma::RowMachine::default())
-        } else if let Some(shown) = Fma::detect() {
-            Self::Fma(shown, fma::RowMachine::default())
-        } else {
-            Self::None
+        match Kernel::detect() {
+            Kernel::Ifma(shown) => Self::Ifma(shown, ifma::RowMachine::default()),
+            Kernel::Fma(shown) => Self::Fma(shown, fma::RowMachine::default()),
+            Kernel::Portable => Self::None,
         }
     }
 }

@@ -9,6 +9,14 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::batch_affine::NEGATIVE;
 
+/// The kernel, if it was found; otherwise says that there is nothing to test.
+pub(crate) fn shown<T>(found: Option<T>, instructions: &str) -> Option<T> {
+    if found.is_none() {
+        eprintln!("this processor has no {instructions}, or `CAIRN_PORTABLE` is set: nothing is tested here");
+    }
+    found
+}
+
 /// Elements of all kinds: around zero and p, with full and empty limbs, random.
 pub(crate) fn elements<F: Field + From<u64>>(n: usize, seed: u64) -> Vec<F> {
     let mut rng = StdRng::seed_from_u64(seed);

@@ -27,6 +27,21 @@ impl Modulus for Fq {
         [0x3c20_8c16_d87c_fd47, 0x9781_6a91_6871_ca8d, 0xb850_45b6_8181_585d, 0x3064_4e72_e131_a029];
 }
 
+/// −1/p modulo 2^64.
+pub(crate) const fn negated_inverse(p: u64) -> u64 {
+    // Newton's iteration doubles the correct bits; an odd number is its own inverse modulo 8.
+    let mut inverse = p;
+    let mut i = 0;
+    while i < 5 {
+        inverse = inverse.wrapping_mul(2u64.wrapping_sub(p.wrapping_mul(inverse)));
+        i += 1;
+    }
+    inverse.wrapping_neg()
+}
+
+const _: () = assert!(negated_inverse(Fr::MODULUS[0]).wrapping_mul(Fr::MODULUS[0]) == u64::MAX);
+const _: () = assert!(negated_inverse(Fq::MODULUS[0]).wrapping_mul(Fq::MODULUS[0]) == u64::MAX);
+
 /// Whether the limbs of both fields stand in memory as the library writes them.
 #[expect(unsafe_code, reason = "looks at the bytes of a value")]
 pub(crate) fn lies_as_expected() -> bool {

@@ -8,7 +8,8 @@ use halo2_proofs::halo2curves::{
 };
 
 use super::layout::{self, BITS, COUNT, DIGITS, FOLDED};
-use crate::words::Modulus;
+use crate::msm::limbs;
+use crate::words::{Modulus, negated_inverse};
 
 /// 2^51 − 1.
 pub(super) const MASK: u64 = (1 << BITS) - 1;
@@ -16,6 +17,8 @@ pub(super) const MASK: u64 = (1 << BITS) - 1;
 pub(super) const NEAR_ONE: f64 = 1.5 * (1_u64 << 52) as f64;
 /// 1.5·2^103: numbers around it are multiples of 2^51.
 pub(super) const NEAR_TOP: f64 = 1.5 * (1_u128 << 103) as f64;
+/// Bits of 2^52: what follows them is an integer.
+pub(super) const EXPONENT: u64 = 0x4330_0000_0000_0000;
 /// Sums of columns are raised by 2^62, to be shifted as if they had no sign, and by half a digit, to be rounded.
 const RAISED: u64 = (1 << 62) + (1 << (BITS - 1));
 /// What the carry is more by for that.
@@ -81,12 +84,7 @@ pub(super) fn balanced(x: [u64; 4]) -> [i64; DIGITS] {
 
 /// A number that is no more than p/2 from zero, in balanced digits.
 fn least<F: PrimeField<Repr: AsRef<[u8]>>>(x: F) -> [i64; DIGITS] {
-    let words = |x: F| {
-        let bytes = x.to_repr();
-        let (words, _) = bytes.as_ref().as_chunks::<8>();
-        std::array::from_fn(|i| u64::from_le_bytes(words[i]))
-    };
-    let (here, negated): ([u64; 4], [u64; 4]) = (words(x), words(-x));
+    let (here, negated) = (limbs(&x), limbs(&-x));
     if here.iter().rev().le(negated.iter().rev()) { balanced(here) } else { balanced(negated).map(|d| -d) }
 }
 
@@ -110,14 +108,10 @@ fn constants<F: Modulus + PrimeField<Repr: AsRef<[u8]>>>() -> Constants {
     for (j, digit) in balanced(modulus).into_iter().enumerate() {
         product[layout::P + j] = number(digit);
     }
-    // Newton's iteration doubles the correct bits; p is its own inverse modulo 8.
-    let p = modulus[0];
-    let inverse = (0..5).fold(p, |x, _| x.wrapping_mul(2_u64.wrapping_sub(p.wrapping_mul(x))));
-    product[layout::INVERSE] = number((inverse.wrapping_neg() << (64 - BITS)).cast_signed() >> (64 - BITS));
+    product[layout::INVERSE] = number((negated_inverse(modulus[0]) << (64 - BITS)).cast_signed() >> (64 - BITS));
     product[layout::MASK] = MASK;
     product[layout::EXPONENT] = EXPONENT;
     product[layout::DIGIT] = ((1_u64 << 52) as f64 + (1_u64 << (BITS - 1)) as f64).to_bits();
-    product[layout::CARRY] = ((1_u64 << 52) as f64).to_bits();
     product[layout::LAST] = NEAR_ONE.to_bits().wrapping_sub(RAISED);
     product[layout::NEAR_ONE] = NEAR_ONE.to_bits();
     product[layout::NEAR_TOP] = NEAR_TOP.to_bits();
@@ -130,6 +124,3 @@ fn constants<F: Modulus + PrimeField<Repr: AsRef<[u8]>>>() -> Constants {
         quotient: 4096.0 / top as f64,
     }
 }
-
-/// Bits of 2^52: what follows them is an integer.
-pub(super) const EXPONENT: u64 = 0x4330_0000_0000_0000;

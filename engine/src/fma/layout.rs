@@ -10,22 +10,20 @@ pub const P: usize = 25;
 pub const INVERSE: usize = 30;
 /// 2^51 − 1.
 pub const MASK: usize = 31;
-/// Exponent of 2^52.
+/// 2^52: behind its exponent an integer is a mantissa.
 pub const EXPONENT: usize = 32;
 /// 2^52 + 2^50: what an integer below 2^51, put into the mantissa, is more than the digit it stands for.
 pub const DIGIT: usize = 33;
-/// 2^52.
-pub const CARRY: usize = 34;
 /// What the last column is raised by to be a number near [`NEAR_ONE`] instead of an integer.
-pub const LAST: usize = 35;
+pub const LAST: usize = 34;
 /// 1.5·2^52, around which numbers are integers.
-pub const NEAR_ONE: usize = 36;
+pub const NEAR_ONE: usize = 35;
 /// 1.5·2^103, around which numbers are multiples of 2^51.
-pub const NEAR_TOP: usize = 37;
+pub const NEAR_TOP: usize = 36;
 /// The sum of both.
-pub const NEAR_BOTH: usize = 38;
+pub const NEAR_BOTH: usize = 37;
 /// How many there are.
-pub const COUNT: usize = 39;
+pub const COUNT: usize = 38;
 
 /// Bits of a digit.
 pub const BITS: usize = 51;

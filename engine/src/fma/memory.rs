@@ -6,7 +6,7 @@ use super::constants::Digits;
 use super::lanes::Lanes;
 
 /// Residues side by side.
-pub(super) const LANES: usize = 8;
+pub(crate) const LANES: usize = 8;
 
 /// Eight elements that follow each other, as [`Lanes::from_rows`] leaves them.
 #[inline]

@@ -11,14 +11,10 @@ use super::lanes::Lanes;
 use super::layout::{BITS, DIGITS};
 use super::memory::{load, store};
 use super::{Fma, PointAdder};
-use crate::samples::{check_adder, elements};
+use crate::samples::{self, check_adder, elements};
 
 fn shown() -> Option<Fma> {
-    let shown = Fma::detect();
-    if shown.is_none() {
-        eprintln!("this processor has no AVX2 and FMA: nothing is tested here");
-    }
-    shown
+    samples::shown(Fma::detect(), "AVX2 and FMA")
 }
 
 #[target_feature(enable = "avx2,fma")]

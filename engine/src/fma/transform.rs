@@ -11,11 +11,11 @@ use halo2_proofs::halo2curves::{
 use super::Fma;
 use super::lanes::Lanes;
 use super::memory::{LANES, load, load_from, store};
-use crate::fft::{Butterflies, CACHED, Quads, Twiddles};
+use crate::fft::{Butterflies, CACHED, Quads, TILE, Twiddles, eights, eights_mut};
 use crate::words::limbs;
 
-/// Elements whose lowest levels are done at a time, and how many these are.
-const TILE: usize = LANES * LANES;
+const _: () = assert!(TILE == LANES * LANES);
+/// Levels that are done within a tile.
 const TILE_LEVELS: u32 = LANES.trailing_zeros();
 
 type Eight = Lanes<Fr>;
@@ -41,11 +41,6 @@ fn split(a: &mut Eight, b: &mut Eight, w: &Eight) {
 impl Fma {
     /// What factors are multiplied by before they are used.
     pub(crate) const FACTOR: Fr = Fr::TWO_INV;
-
-    /// The kernel, if this machine has the instructions and a transform of so many elements fills a tile.
-    pub(crate) fn for_transform(n: usize) -> Option<Self> {
-        if n < TILE { None } else { Self::detect() }
-    }
 }
 
 impl Butterflies for Fma {
@@ -105,14 +100,6 @@ fn store_tile(tile: &mut [Fr; TILE], eights: [Eight; LANES]) {
     }
 }
 
-/// The quarters and factors of a pass in eights; their lengths are multiples of eight.
-macro_rules! eights {
-    ($($name:ident),*) => { $(let $name = $name.as_chunks().0;)* };
-}
-macro_rules! eights_mut {
-    ($($name:ident),*) => { $(let $name = $name.as_chunks_mut().0;)* };
-}
-
 #[target_feature(enable = "avx2,fma")]
 fn time_pass((((a, b), (c, d)), (inner, (outer, outer_odd))): Quads<'_>) {
     eights_mut!(a, b, c, d);
@@ -163,16 +150,22 @@ fn lowest(w: &Twiddles) -> [Eight; 7] {
 /// The levels above a tile, of a whole leaf that stays in digits in between: every second one settles what it leaves.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn levels(a: &mut [Fr], w: &Twiddles, sizes: &[usize], butterfly: impl Fn(&mut Eight, &mut Eight, &Eight)) {
+fn levels(
+    a: &mut [Fr],
+    w: &Twiddles,
+    levels: impl Iterator<Item = u32>,
+    butterfly: impl Fn(&mut Eight, &mut Eight, &Eight),
+) {
     eights_mut!(a);
     let mut leaf = [Eight::zero(); CACHED / LANES];
     let leaf = &mut leaf[..a.len()];
     for (eight, a) in leaf.iter_mut().zip(&*a) {
         *eight = load(a);
     }
-    for (number, size) in sizes.iter().enumerate() {
+    for (number, level) in levels.enumerate() {
+        let size = 1 << level;
         let half = size / (2 * LANES);
-        for (i, w) in w.level(*size).as_chunks().0.iter().enumerate() {
+        for (i, w) in w.level(size).as_chunks().0.iter().enumerate() {
             let w = load_factors(w);
             for block in leaf.chunks_exact_mut(2 * half) {
                 let (low, high) = block.split_at_mut(half);
@@ -190,7 +183,6 @@ fn levels(a: &mut [Fr], w: &Twiddles, sizes: &[usize], butterfly: impl Fn(&mut E
 
 #[target_feature(enable = "avx2,fma")]
 fn time_leaf(a: &mut [Fr], w: &Twiddles) {
-    let n = a.len();
     let w_low = lowest(w);
     for tile in a.as_chunks_mut::<TILE>().0 {
         let mut v = load_tile(tile);
@@ -204,23 +196,24 @@ fn time_leaf(a: &mut [Fr], w: &Twiddles) {
         merge(v4, v6, &w_low[1]);
         merge(v5, v7, &w_low[2]);
         // 4 units and size 3.1 are too many for what follows.
-        for v in [&mut *v0, &mut *v1, &mut *v2, &mut *v3, &mut *v4, &mut *v5, &mut *v6, &mut *v7] {
+        for v in &mut v {
             *v = v.settled();
         }
+        let [v0, v1, v2, v3, v4, v5, v6, v7] = &mut v;
         merge(v0, v4, &w_low[3]);
         merge(v1, v5, &w_low[4]);
         merge(v2, v6, &w_low[5]);
         merge(v3, v7, &w_low[6]);
         store_tile(tile, v);
     }
-    let sizes: Vec<usize> = (TILE_LEVELS + 1..=n.trailing_zeros()).map(|level| 1 << level).collect();
-    levels(a, w, &sizes, |a, b, w| merge(a, b, w));
+    let k = a.len().trailing_zeros();
+    levels(a, w, TILE_LEVELS + 1..=k, |a, b, w| merge(a, b, w));
 }
 
 #[target_feature(enable = "avx2,fma")]
 fn frequency_leaf(a: &mut [Fr], w: &Twiddles, scale: Fr) {
-    let sizes: Vec<usize> = (TILE_LEVELS + 1..=a.len().trailing_zeros()).rev().map(|level| 1 << level).collect();
-    levels(a, w, &sizes, |a, b, w| split(a, b, w));
+    let k = a.len().trailing_zeros();
+    levels(a, w, (TILE_LEVELS + 1..=k).rev(), |a, b, w| split(a, b, w));
     let w_low = lowest(w);
     let scale = Eight::splat(limbs(&(scale * Fma::FACTOR)));
     for tile in a.as_chunks_mut::<TILE>().0 {

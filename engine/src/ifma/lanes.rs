@@ -5,7 +5,7 @@
 
 use std::{arch::x86_64::*, marker::PhantomData};
 
-use crate::words::Modulus;
+use crate::words::{Modulus, negated_inverse};
 
 /// Bits of a limb.
 const BITS: u32 = 52;
@@ -20,7 +20,7 @@ pub(crate) trait Prime: Modulus {
     /// 2p in 52-bit limbs.
     const P2: [u64; 5] = twice(Self::P);
     /// −1/p modulo 2^52.
-    const INV: u64 = negated_inverse(Self::MODULUS[0]);
+    const INV: u64 = negated_inverse(Self::MODULUS[0]) & MASK;
 }
 
 impl<F: Modulus> Prime for F {}
@@ -45,17 +45,6 @@ const fn twice(mut x: [u64; 5]) -> [u64; 5] {
         i += 1;
     }
     x
-}
-
-const fn negated_inverse(p: u64) -> u64 {
-    // Newton's iteration doubles the correct bits; p is its own inverse modulo 8.
-    let mut inverse = p;
-    let mut i = 0;
-    while i < 5 {
-        inverse = inverse.wrapping_mul(2u64.wrapping_sub(p.wrapping_mul(inverse)));
-        i += 1;
-    }
-    inverse.wrapping_neg() & MASK
 }
 
 /// Eight residues modulo the prime of `F`: limb i of each in the i-th vector.

@@ -8,14 +8,10 @@ use halo2_proofs::halo2curves::{
 use super::lanes::{Lanes, Prime};
 use super::memory::{load, load_apart, store, store_apart};
 use super::{Ifma, PointAdder};
-use crate::samples::{check_adder, elements};
+use crate::samples::{self, check_adder, elements};
 
 fn shown() -> Option<Ifma> {
-    let shown = Ifma::detect();
-    if shown.is_none() {
-        eprintln!("this processor has no AVX-512 IFMA: nothing is tested here");
-    }
-    shown
+    samples::shown(Ifma::detect(), "AVX-512 IFMA")
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]

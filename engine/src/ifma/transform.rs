@@ -7,12 +7,11 @@ use halo2_proofs::halo2curves::bn256::Fr;
 use super::Ifma;
 use super::lanes::{Lanes, Prime};
 use super::memory::{load, load_apart, store, store_apart};
-use crate::fft::{Butterflies, Quads, Twiddles, quads};
+use crate::fft::{Butterflies, Quads, TILE, Twiddles, eights, eights_mut, quads};
 use crate::words::limbs;
 
 const LANES: usize = 8;
-/// Elements whose lowest three levels are done at a time.
-const TILE: usize = LANES * LANES;
+const _: () = assert!(TILE == LANES * LANES);
 
 type Eight = Lanes<Fr>;
 
@@ -36,13 +35,6 @@ fn split(a: &mut Eight, b: &mut Eight, w: Eight) {
     let t = a.minus(*b, RAISE);
     *a = a.plus(*b).less(RAISE);
     *b = t.mul(w);
-}
-
-impl Ifma {
-    /// The kernel, if this machine has the instructions and a transform of so many elements fills a tile.
-    pub(crate) fn for_transform(n: usize) -> Option<Self> {
-        if n < TILE { None } else { Self::detect() }
-    }
 }
 
 impl Butterflies for Ifma {
@@ -109,14 +101,6 @@ fn store_tile(tile: &mut [Fr; TILE], eights: [Eight; LANES]) {
         // SAFETY: as in `load_tile`.
         unsafe { store_apart(tile.as_mut_ptr().wrapping_add(j), LANES, eight) };
     }
-}
-
-/// The quarters and factors of a pass in eights; their lengths are multiples of eight.
-macro_rules! eights {
-    ($($name:ident),*) => { $(let $name = $name.as_chunks().0;)* };
-}
-macro_rules! eights_mut {
-    ($($name:ident),*) => { $(let $name = $name.as_chunks_mut().0;)* };
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
