@@ -14,35 +14,39 @@ use halo2_proofs::{
     },
 };
 
+use crate::aligned::AlignedPoints;
 use crate::error::EngineError;
 
 /// Bytes of a point in the raw format: two coordinates of four limbs in Montgomery form.
 const POINT: usize = 64;
 
-/// Bases of commitments to coefficients (borrowed) and to values.
+/// Bases of commitments to coefficients and to values, copied to where they are read fast.
 #[derive(Debug)]
-pub struct Bases<'a> {
+pub struct Bases {
     k: u32,
-    monomial: &'a [G1Affine],
-    lagrange: Vec<G1Affine>,
+    monomial: AlignedPoints,
+    lagrange: AlignedPoints,
 }
 
-impl<'a> Bases<'a> {
+impl Bases {
     /// The bases of `params`. The library keeps the Lagrange basis to itself but writes it: this reads what it writes.
     ///
     /// Errors: [`EngineError::Srs`].
-    pub fn new(params: &'a ParamsKZG<Bn256>) -> Result<Self, EngineError> {
+    pub fn new(params: &ParamsKZG<Bn256>) -> Result<Self, EngineError> {
         let n = params.n() as usize;
-        let mut reader =
-            LagrangeReader { skip: 4 + n * POINT, point: Vec::with_capacity(POINT), points: Vec::new(), n };
-        reader.points.reserve_exact(n);
+        let mut reader = LagrangeReader {
+            skip: 4 + n * POINT,
+            point: Vec::with_capacity(POINT),
+            points: AlignedPoints::with_capacity(n),
+            n,
+        };
         params
             .write_custom(&mut reader, SerdeFormat::RawBytesUnchecked)
             .map_err(|e| EngineError::Srs(e.to_string()))?;
         if reader.points.len() != n {
             return Err(EngineError::Srs(format!("{} Lagrange bases, expected {n}", reader.points.len())));
         }
-        Ok(Self { k: params.k(), monomial: params.get_g(), lagrange: reader.points })
+        Ok(Self { k: params.k(), monomial: params.get_g().into(), lagrange: reader.points })
     }
 
     /// log2 of the number of bases.
@@ -52,7 +56,7 @@ impl<'a> Bases<'a> {
 
     /// Bases for coefficients, constant term first.
     pub fn monomial(&self) -> &[G1Affine] {
-        self.monomial
+        &self.monomial
     }
 
     /// Bases for values over the domain.
@@ -65,7 +69,7 @@ impl<'a> Bases<'a> {
 struct LagrangeReader {
     skip: usize,
     point: Vec<u8>,
-    points: Vec<G1Affine>,
+    points: AlignedPoints,
     n: usize,
 }
 

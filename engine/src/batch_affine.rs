@@ -6,7 +6,7 @@ use crate::{
     fma::{self, Fma},
     ifma::{self, Ifma},
 };
-use crate::{kernel::Kernel, prefetch::prefetch};
+use crate::{kernel::Kernel, prefetch::Table};
 use halo2_proofs::halo2curves::{
     bn256::{Fq, G1Affine},
     ff::Field,
@@ -61,7 +61,7 @@ impl BatchAdder {
     ///
     /// # Panics
     /// If the table or `out` is shorter than an index or place says, or there are not as many places as pairs.
-    pub(crate) fn add(&mut self, table: &[G1Affine], pairs: &[[u32; 2]], out: &mut [G1Affine], places: &[u32]) {
+    pub(crate) fn add(&mut self, table: Table<'_>, pairs: &[[u32; 2]], out: &mut [G1Affine], places: &[u32]) {
         assert_eq!(pairs.len(), places.len(), "a place for each pair");
         let batch = match self {
             #[cfg(target_arch = "x86_64")]
@@ -141,13 +141,13 @@ pub(crate) fn add_one(p: &G1Affine, q: &G1Affine) -> G1Affine {
 }
 
 impl OneByOne {
-    fn add(&mut self, table: &[G1Affine], pairs: &[[u32; 2]], out: &mut [G1Affine], places: &[u32]) {
+    fn add(&mut self, table: Table<'_>, pairs: &[[u32; 2]], out: &mut [G1Affine], places: &[u32]) {
         self.pairs.clear();
         self.pairs.extend(pairs.iter().enumerate().map(|(at, pair)| {
             for index in pairs.get(at + AHEAD).into_iter().flatten() {
-                prefetch(table, index & !NEGATIVE);
+                table.prefetch(index & !NEGATIVE);
             }
-            pair.map(|index| term(table, index))
+            pair.map(|index| term(&table, index))
         }));
         self.add_pairs();
         for (place, [sum, _]) in places.iter().zip(&self.pairs) {

@@ -64,8 +64,12 @@ impl FewValues {
         }
         let merged = merge(&known, self.values.len(), bases);
         drop(known);
-        let (values, points): (Vec<Fr>, Vec<G1Affine>) =
-            self.values.iter().zip(merged).filter(|(_, point)| !bool::from(point.is_identity())).unzip();
+        let (values, points): (Vec<Fr>, Vec<G1Affine>) = self
+            .values
+            .iter()
+            .zip(merged.iter().copied())
+            .filter(|(_, point)| !bool::from(point.is_identity()))
+            .unzip();
         sum_with(&left, bases, spare) + sum_with(&values, &points, spare)
     }
 }

@@ -15,7 +15,7 @@ mod constants;
 mod lanes;
 mod layout;
 mod memory;
-#[expect(clippy::needless_range_loop, reason = "as above")]
+mod plan;
 mod points;
 mod rows;
 pub(crate) mod sums;

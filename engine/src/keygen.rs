@@ -193,7 +193,7 @@ impl Cycles {
     ///
     /// Without copies the j-th column is `δ^j·X`, whose commitment is one multiplication; only the rows that are part of a
     /// cycle differ from it, and only they are summed.
-    fn commitments(&self, bases: &Bases<'_>, sigmas: &[Vec<Fr>], domain: &Domain) -> Vec<G1Affine> {
+    fn commitments(&self, bases: &Bases, sigmas: &[Vec<Fr>], domain: &Domain) -> Vec<G1Affine> {
         let deltas = powers_from(Fr::ONE, Fr::DELTA, self.columns.len());
         let moved: Vec<Vec<Fr>> = sigmas
             .iter()

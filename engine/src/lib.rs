@@ -23,6 +23,7 @@
 //! | [`msm`], `batch_affine` | commitments |
 //! | `few` | commitments to columns of which more is known |
 //! | `ifma`, `fma` | eight elements at a time, where the processor can |
+//! | `aligned` | points where they are read fast |
 //! | `kernel`, `words` | which of them; elements as they lie in memory |
 //! | [`bases`] | bases out of halo2's parameters |
 //! | `watch` | progress and cancellation |
@@ -33,6 +34,7 @@ pub mod fft;
 pub mod msm;
 pub mod prove;
 
+mod aligned;
 mod batch_affine;
 mod constraints;
 mod error;

@@ -157,8 +157,8 @@ impl Sizes {
         cached: &BTreeSet<Column>,
         work: Work,
     ) -> u64 {
-        // Both bases of the reference string and the engine's own copy of one; the factors of the transform back.
-        let always = held + self.cached(cached.len()) + 3 * self.n * POINT + self.columns(1) + SMALL;
+        // Both bases of the reference string and the engine's own copies; the factors of the transform back.
+        let always = held + self.cached(cached.len()) + 4 * self.n * POINT + self.columns(1) + SMALL;
         always + self.phases(parts, circuit, cached, work).into_iter().max().unwrap_or(0)
     }
 

@@ -20,8 +20,10 @@ use halo2_proofs::halo2curves::{
 };
 use rayon::prelude::*;
 
+use crate::aligned::AlignedPoints;
 use crate::batch_affine::{BatchAdder, NEGATIVE, term};
 use crate::memory::Work;
+use crate::prefetch::Table;
 
 /// Most bits of the magnitudes of each class.
 const CLASSES: [usize; 4] = [16, 32, 64, 254];
@@ -31,6 +33,8 @@ const FEW: usize = 24;
 const CHUNK: usize = 1 << 18;
 /// Terms that are merged at a time: more of them, because each pass adds up all values' points.
 const MERGE_CHUNK: usize = 1 << 19;
+/// How many buckets ahead terms are fetched that are copied.
+const AHEAD: usize = 8;
 /// Largest digit in bits.
 const MAX_WINDOW: usize = 16;
 
@@ -104,7 +108,7 @@ pub struct Term {
 ///
 /// # Panics
 /// If a row or a value is out of range.
-pub(crate) fn merge(terms: &[Term], n: usize, bases: &[G1Affine]) -> Vec<G1Affine> {
+pub(crate) fn merge(terms: &[Term], n: usize, bases: &[G1Affine]) -> AlignedPoints {
     let mut buckets = Buckets::new(n, MERGE_CHUNK.min(terms.len()));
     let (mut digits, mut indices) = (Vec::new(), Vec::new());
     for terms in terms.chunks(MERGE_CHUNK) {
@@ -114,6 +118,8 @@ pub(crate) fn merge(terms: &[Term], n: usize, bases: &[G1Affine]) -> Vec<G1Affin
         indices.extend(terms.iter().map(|term| term.row));
         buckets.add(&digits, &indices, bases);
     }
+    // Without terms there are none yet; behind the buckets there may be others.
+    buckets.points.resize(n);
     buckets.points
 }
 
@@ -329,14 +335,14 @@ struct Buckets {
     /// Room for the digits of a chunk.
     digits: Vec<i32>,
     /// The buckets, and behind them what is about to be added.
-    points: Vec<G1Affine>,
+    points: AlignedPoints,
     /// Terms sorted by bucket, and where each bucket's begin.
     order: Vec<u32>,
     starts: Vec<u32>,
     /// Lists (bucket, start, length) of terms that are still to be summed, and the terms.
     lists: Vec<(u32, u32, u32)>,
-    terms: Vec<G1Affine>,
-    sums: Vec<G1Affine>,
+    terms: AlignedPoints,
+    sums: AlignedPoints,
     pairs: Vec<[u32; 2]>,
     places: Vec<u32>,
 }
@@ -388,12 +394,12 @@ impl Buckets {
             empty: true,
             adder: BatchAdder::default(),
             digits: Vec::with_capacity(chunk),
-            points: vec![G1Affine::identity(); n],
+            points: AlignedPoints::with_capacity(n),
             order: Vec::with_capacity(chunk),
             starts: Vec::with_capacity(n + 1),
             lists: Vec::with_capacity(n.min(chunk / 2)),
-            terms: Vec::with_capacity(terms),
-            sums: Vec::with_capacity(terms),
+            terms: AlignedPoints::with_capacity(terms),
+            sums: AlignedPoints::with_capacity(terms),
             pairs: Vec::with_capacity(pairs),
             places: Vec::with_capacity(pairs),
         }
@@ -402,11 +408,11 @@ impl Buckets {
     /// Adds each term to the bucket of its digit.
     fn add(&mut self, digits: &[i32], indices: &[u32], bases: &[G1Affine]) {
         let n = self.n;
+        let table = Table::scattered(bases);
         self.sort(digits, indices);
         // What the buckets held stays in front; the sums of this call are put behind.
         let held = if self.empty { 0 } else { n };
-        self.points.resize(held, G1Affine::identity());
-        self.points.resize(held + n, G1Affine::identity());
+        self.points.reach(held + n);
         let points = &mut self.points[held..];
 
         // First round: out of the bases.
@@ -414,14 +420,18 @@ impl Buckets {
         self.lists.clear();
         self.pairs.clear();
         self.places.clear();
-        reach(&mut self.terms, self.order.len() / 2 + n);
+        self.terms.reach(self.order.len() / 2 + n);
         for (bucket, range) in self.starts.windows(2).enumerate() {
+            // The odd ones are copied: asked for some buckets ahead.
+            if let Some([start, end]) = self.starts.get(bucket + AHEAD..bucket + AHEAD + 2)
+                && (end - start) % 2 == 1
+            {
+                table.prefetch(self.order[*end as usize - 1] & !NEGATIVE);
+            }
             let list = &self.order[range[0] as usize..range[1] as usize];
             let (pairs, rest) = list.as_chunks::<2>();
             if pairs.is_empty() {
-                if let [only] = rest {
-                    points[bucket] = term(bases, *only);
-                }
+                points[bucket] = rest.first().map_or_else(G1Affine::identity, |only| term(bases, *only));
                 continue;
             }
             self.lists.push((bucket as u32, end, list.len().div_ceil(2) as u32));
@@ -435,13 +445,13 @@ impl Buckets {
                 end += 1;
             }
         }
-        self.adder.add(bases, &self.pairs, &mut self.terms, &self.places);
+        self.adder.add(table, &self.pairs, &mut self.terms, &self.places);
         // Further rounds: from one list of terms into the other.
         while !self.lists.is_empty() {
             let mut end = 0;
             self.pairs.clear();
             self.places.clear();
-            reach(&mut self.sums, self.terms.len());
+            self.sums.reach(self.terms.len());
             let (terms, sums, all_pairs, places) = (&self.terms, &mut self.sums, &mut self.pairs, &mut self.places);
             self.lists.retain_mut(|(bucket, start, len)| {
                 if *len == 1 {
@@ -461,7 +471,7 @@ impl Buckets {
                 (*start, *len) = (new_start, end - new_start);
                 true
             });
-            self.adder.add(&self.terms, &self.pairs, &mut self.sums, &self.places);
+            self.adder.add(Table::in_order(&self.terms), &self.pairs, &mut self.sums, &self.places);
             mem::swap(&mut self.terms, &mut self.sums);
         }
         if !self.empty {
@@ -508,10 +518,9 @@ impl Buckets {
             self.pairs.push([bucket, n + bucket]);
             self.places.push(bucket);
         }
-        reach(&mut self.sums, self.n);
-        self.adder.add(&self.points, &self.pairs, &mut self.sums, &self.places);
-        self.points.truncate(self.n);
-        self.points.copy_from_slice(&self.sums[..self.n]);
+        self.sums.reach(self.n);
+        self.adder.add(Table::in_order(&self.points), &self.pairs, &mut self.sums, &self.places);
+        mem::swap(&mut self.points, &mut self.sums);
     }
 
     /// `Σ i·bucket[i]`, counted from 1.
@@ -527,8 +536,9 @@ impl Buckets {
         let len = 32;
         let lanes = self.n / len;
         let (weighted, plain) = (self.n, self.n + lanes);
-        self.points.resize(self.n + 2 * lanes, G1Affine::identity());
-        let mut sums = vec![G1Affine::identity(); 2 * lanes];
+        self.points.resize(self.n);
+        self.points.resize(self.n + 2 * lanes);
+        self.sums.reach(2 * lanes);
         let places: Vec<u32> = (0..2 * lanes as u32).collect();
         for step in 0..=len {
             self.pairs.clear();
@@ -538,20 +548,13 @@ impl Buckets {
                 self.pairs.extend((0..lanes).map(|lane| [(plain + lane) as u32, ((lane + 1) * len - 1 - step) as u32]));
             }
             let n = self.pairs.len();
-            self.adder.add(&self.points, &self.pairs, &mut sums, &places[..n]);
-            self.points[weighted..weighted + n].copy_from_slice(&sums[..n]);
+            self.adder.add(Table::in_order(&self.points), &self.pairs, &mut self.sums, &places[..n]);
+            self.points[weighted..weighted + n].copy_from_slice(&self.sums[..n]);
         }
         // Then the lanes' offsets: lane·len times the plain sum.
         let offsets = running_sum(self.points[plain + 1..].iter().rev()).1;
         let offsets = (0..len.trailing_zeros()).fold(offsets, |sum, _| sum.double());
         self.points[weighted..plain].iter().fold(offsets, |sum, w| sum + w)
-    }
-}
-
-/// Makes a list at least so long.
-fn reach(points: &mut Vec<G1Affine>, len: usize) {
-    if points.len() < len {
-        points.resize(len, G1Affine::identity());
     }
 }
 

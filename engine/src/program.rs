@@ -408,7 +408,7 @@ impl Program {
         let columns: Vec<&[Fr]> = self.queries.iter().map(|(c, _)| column(*c)).collect();
         let n = out.len();
         let block = BLOCK.min(n);
-        let new = || (Machine::new(self.registers, block), vec![Fr::ZERO; block]);
+        let new = || (Machine::new(self, &scalars, block), vec![Fr::ZERO; block]);
         out.par_chunks_mut(block).enumerate().with_min_len(4).for_each_init(new, |(machine, result), (b, out)| {
             machine.run(self, b * block, n, &columns, &scalars, result);
             out.iter_mut().zip(result).for_each(|(x, r)| *x += *r);
@@ -448,19 +448,20 @@ enum Eights {
 
 #[cfg(target_arch = "x86_64")]
 impl Eights {
-    fn new() -> Self {
+    fn new(program: &Program, scalars: &[Fr]) -> Self {
         match Kernel::detect() {
             Kernel::Ifma(shown) => Self::Ifma(shown, ifma::RowMachine::default()),
-            Kernel::Fma(shown) => Self::Fma(shown, fma::RowMachine::default()),
+            Kernel::Fma(shown) => Self::Fma(shown, fma::RowMachine::new(shown, program, scalars)),
             Kernel::Portable => Self::None,
         }
     }
 }
 
 impl Machine {
-    fn new(registers: usize, block: usize) -> Self {
+    fn new(program: &Program, scalars: &[Fr], block: usize) -> Self {
+        let registers = program.registers;
         #[cfg(target_arch = "x86_64")]
-        let eights = if block == BLOCK { Eights::new() } else { Eights::None };
+        let eights = if block == BLOCK { Eights::new(program, scalars) } else { Eights::None };
         #[cfg(target_arch = "x86_64")]
         let registers = if matches!(eights, Eights::None) { registers } else { 0 };
         Self {
@@ -495,7 +496,7 @@ impl Machine {
         #[cfg(target_arch = "x86_64")]
         match &mut self.eights {
             Eights::Ifma(shown, machine) => return machine.run(*shown, program, &queries, scalars, out),
-            Eights::Fma(shown, machine) => return machine.run(*shown, program, &queries, scalars, out),
+            Eights::Fma(shown, machine) => return machine.run(*shown, &queries, out),
             Eights::None => {}
         }
         for (target, op) in &program.instructions {
@@ -522,6 +523,60 @@ impl Machine {
             Some(Operand::Register(r)) => out.copy_from_slice(&self.registers[r][..rows]),
             Some(Operand::Query(q)) => out.copy_from_slice(queries[q]),
             None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+    use crate::samples::elements;
+
+    #[test]
+    fn random_programs_compute_what_was_asked() {
+        for seed in 0..200 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let n = [8, BLOCK, 2 * BLOCK][seed as usize % 3];
+            let columns: Vec<Vec<Fr>> = (0..4).map(|c| elements(n, 10 * seed + c)).collect();
+            let challenge = Fr::random(&mut rng);
+            let mut b = Builder::default();
+            // Each value beside what it should be in each row.
+            let mut values: Vec<(Value, Vec<Fr>)> = Vec::new();
+            for (c, column) in columns.iter().enumerate() {
+                for rotation in [0, 1] {
+                    let mut rows = column.clone();
+                    rows.rotate_left(rotation);
+                    values.push((b.query(Column::Advice(c), rotation as i32), rows));
+                }
+            }
+            for constant in [-Fr::ONE.double(), Fr::from(7), Fr::random(&mut rng)] {
+                values.push((b.constant(constant), vec![constant; n]));
+            }
+            values.push((b.symbol(Symbol::Y), vec![challenge; n]));
+            for _ in 0..rng.gen_range(1..60) {
+                // The latest more often: long chains are what bounds are about.
+                let recent = values.len() - values.len().min(6);
+                let mut pick = || match rng.r#gen() {
+                    true => rng.gen_range(recent..values.len()),
+                    false => rng.gen_range(0..values.len()),
+                };
+                let ((a, x), (c, y)) = (values[pick()].clone(), values[pick()].clone());
+                let rows = |f: fn(Fr, Fr) -> Fr| x.iter().zip(&y).map(|(x, y)| f(*x, *y)).collect();
+                values.push(match rng.gen_range(0..5) {
+                    0 | 1 => (b.add(a, c), rows(|x, y| x + y)),
+                    2 => (b.sub(a, c), rows(|x, y| x - y)),
+                    3 => (b.mul(a, c), rows(|x, y| x * y)),
+                    _ => (b.neg(a), rows(|x, _| -x)),
+                });
+            }
+            let (result, want) = values.swap_remove(values.len() - 1);
+            let column = |c| match c {
+                Column::Advice(i) => columns[i].as_slice(),
+                _ => &[],
+            };
+            assert!(b.finish(result).run(n, |_| challenge, column) == want, "seed {seed}");
         }
     }
 }

@@ -262,7 +262,7 @@ fn commit_permuted<E, T, R>(
     cs: &ConstraintSystem<Fr>,
     pk: &KeyView<'_>,
     key: &PreparedKey,
-    bases: &Bases<'_>,
+    bases: &Bases,
     symbols: &Symbols,
     columns: &mut Columns,
     rng: &mut R,

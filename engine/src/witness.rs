@@ -36,7 +36,7 @@ pub(crate) struct Witness {
 /// Errors: [`EngineError`]'s of synthesis, cells and transcript.
 pub(crate) fn synthesize<E, T, R, C>(
     cs: &ConstraintSystem<Fr>,
-    bases: &Bases<'_>,
+    bases: &Bases,
     (circuit, hints): (&C, &dyn Hints),
     instances: &[&[Fr]],
     work: Work,
@@ -88,7 +88,7 @@ where
 }
 
 struct Session<'a, E, T, R> {
-    bases: &'a Bases<'a>,
+    bases: &'a Bases,
     hints: &'a dyn Hints,
     instances: &'a [&'a [Fr]],
     work: Work,

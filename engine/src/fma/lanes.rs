@@ -21,6 +21,23 @@ type Digits8 = [[__m256d; DIGITS]; 2];
 #[repr(transparent)]
 pub(crate) struct Lanes<F>(Digits8, PhantomData<F>);
 
+/// Sign bits of eight lanes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signs([__m256d; 2]);
+
+impl Signs {
+    /// Set where the highest bit of a number is.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn new(of: [u32; 8]) -> Self {
+        let half = |first: usize| {
+            let high = |lane: usize| i64::from(of[first + lane].cast_signed() >> 31) << 63;
+            _mm256_castsi256_pd(_mm256_setr_epi64x(high(0), high(1), high(2), high(3)))
+        };
+        Self([half(0), half(4)])
+    }
+}
+
 #[cfg(test)]
 impl<F> Lanes<F> {
     /// Lanes with these digits, the i-th of lane l at `[l][i]`.
@@ -239,6 +256,17 @@ impl<F: Digits> Lanes<F> {
         unsafe { product(&self.0, &other.0, &raw mut out.0, &F::constants().product) };
     }
 
+    /// Writes these lanes where they belong, vector by vector.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn copy_to(&self, out: &mut Self) {
+        for h in 0..2 {
+            for i in 0..DIGITS {
+                out.0[h][i] = self.0[h][i];
+            }
+        }
+    }
+
     /// `a + b`: units and sizes add up.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
@@ -260,6 +288,21 @@ impl<F: Digits> Lanes<F> {
         for h in 0..2 {
             for i in 0..DIGITS {
                 out.0[h][i] = _mm256_sub_pd(self.0[h][i], other.0[h][i]);
+            }
+        }
+        out
+    }
+
+    /// `factors[0]·a + factors[1]·b`, for powers of two: units and sizes, so often, add up; for digits that are not negative and
+    /// factors of different signs, those of the larger.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn combined(&self, other: &Self, factors: [f64; 2]) -> Self {
+        let [x, y] = [same(factors[0]), same(factors[1])];
+        let mut out = *self;
+        for h in 0..2 {
+            for i in 0..DIGITS {
+                out.0[h][i] = _mm256_fmadd_pd(other.0[h][i], y, _mm256_mul_pd(self.0[h][i], x));
             }
         }
         out
@@ -320,15 +363,14 @@ impl<F: Digits> Lanes<F> {
         }
     }
 
-    /// These lanes with their signs changed where the mask has bits.
+    /// These lanes with their signs changed.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(super) fn negated_at(&self, mask: u8) -> Self {
+    pub(super) fn negated_by(&self, signs: &Signs) -> Self {
         let mut out = *self;
         for h in 0..2 {
-            let signs = _mm256_and_pd(chosen(mask >> (4 * h)), same(-0.0));
             for i in 0..DIGITS {
-                out.0[h][i] = _mm256_xor_pd(self.0[h][i], signs);
+                out.0[h][i] = _mm256_xor_pd(self.0[h][i], signs.0[h]);
             }
         }
         out
@@ -348,18 +390,11 @@ impl<F: Digits> Lanes<F> {
         out
     }
 
-    /// Where both have the same digits.
+    /// Where both have the same first digit: all that are equal digit for digit, and one of 2^51 others.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(super) fn equal(&self, other: &Self) -> u8 {
-        let mut out = 0;
-        for h in 0..2 {
-            let mut equal = _mm256_cmp_pd::<_CMP_EQ_OQ>(self.0[h][0], other.0[h][0]);
-            for i in 1..DIGITS {
-                equal = _mm256_and_pd(equal, _mm256_cmp_pd::<_CMP_EQ_OQ>(self.0[h][i], other.0[h][i]));
-            }
-            out |= (_mm256_movemask_pd(equal) as u8) << (4 * h);
-        }
-        out
+    pub(super) fn may_equal(&self, other: &Self) -> u8 {
+        let equal = |h: usize| _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_EQ_OQ>(self.0[h][0], other.0[h][0])) as u8;
+        equal(0) | equal(1) << 4
     }
 }

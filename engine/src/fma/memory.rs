@@ -36,3 +36,19 @@ pub(super) fn store<F: Digits>(to: &mut [F; LANES], lanes: Lanes<F>) {
         unsafe { _mm256_storeu_si256((&raw mut *to).cast(), *row) };
     }
 }
+
+/// Writes eight elements, which must be settled, each to a field of what is at its place; no more than there are places.
+///
+/// # Panics
+/// If a place is out of range.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+#[expect(unsafe_code, reason = "stores by address")]
+pub(super) fn store_at<T, F: Digits>(out: &mut [T], places: &[u32], field: impl Fn(&mut T) -> &mut F, lanes: Lanes<F>) {
+    let rows = lanes.to_rows();
+    for (place, row) in places.iter().zip(rows.as_flattened()) {
+        let to = field(&mut out[*place as usize]);
+        // SAFETY: as in `store`.
+        unsafe { _mm256_storeu_si256((&raw mut *to).cast(), *row) };
+    }
+}

@@ -6,49 +6,58 @@ use halo2_proofs::halo2curves::{
 };
 
 use super::Fma;
-use super::lanes::Lanes;
-use super::memory::{LANES, load, load_from, store};
+use super::lanes::{Lanes, Signs};
+use super::memory::{LANES, load, load_from, store, store_at};
 use crate::batch_affine::{NEGATIVE, add_one, invert, term};
-use crate::prefetch::prefetch;
+use crate::prefetch::Table;
 use crate::words::{IDENTITY, ONE};
 
-/// How many steps of all chains ahead points are fetched.
+/// How many steps ahead points are fetched.
 const AHEAD: usize = 2;
 /// Chains of products that run side by side, because one multiplication has to wait for the last of its chain.
 const CHAINS: usize = 2;
+/// Pairs of a step.
+const STEP: usize = CHAINS * LANES;
+
+/// What the way back needs of eight pairs.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    /// The x coordinates of the first points.
+    px: Lanes<Fq>,
+    /// Those of the second less those of the first.
+    difference: Lanes<Fq>,
+    /// Product of the chain's differences before.
+    prefix: Lanes<Fq>,
+    /// Pairs that are added one by one.
+    apart: u8,
+}
 
 /// Working space kept between calls.
 #[derive(Debug, Default)]
 pub(crate) struct PointAdder {
-    /// The x coordinates of each eight.
-    x: Vec<[Lanes<Fq>; 2]>,
-    denominators: Vec<Lanes<Fq>>,
-    prefixes: Vec<Lanes<Fq>>,
-    /// Pairs of each eight that are added one by one.
-    apart: Vec<u8>,
+    steps: Vec<[Kept; CHAINS]>,
 }
 
 /// Eight pairs.
 struct Eight<'a> {
     p: [&'a G1Affine; LANES],
     q: [&'a G1Affine; LANES],
-    /// Which points are to be subtracted.
-    negative_p: u8,
-    negative_q: u8,
 }
 
 impl<'a> Eight<'a> {
     /// Of at most eight pairs; the identity stands for those that are missing.
     #[inline]
     fn new(table: &'a [G1Affine], pairs: &[[u32; 2]]) -> Self {
-        let mut out = Self { p: [&IDENTITY; LANES], q: [&IDENTITY; LANES], negative_p: 0, negative_q: 0 };
-        for (lane, [p, q]) in pairs.iter().enumerate().take(LANES) {
-            out.p[lane] = &table[(p & !NEGATIVE) as usize];
-            out.q[lane] = &table[(q & !NEGATIVE) as usize];
-            out.negative_p |= ((p >> 31) as u8) << lane;
-            out.negative_q |= ((q >> 31) as u8) << lane;
+        let at = |index: u32| &table[(index & !NEGATIVE) as usize];
+        match pairs.first_chunk::<LANES>() {
+            Some(pairs) => Self { p: pairs.map(|[p, _]| at(p)), q: pairs.map(|[_, q]| at(q)) },
+            None => {
+                let of = |side: usize| {
+                    std::array::from_fn(|lane| pairs.get(lane).map_or(&IDENTITY, |pair: &[u32; 2]| at(pair[side])))
+                };
+                Self { p: of(0), q: of(1) }
+            }
         }
-        out
     }
 
     /// The x coordinates: 2 units, not negative.
@@ -58,12 +67,11 @@ impl<'a> Eight<'a> {
         [load_from(self.p.map(|p| &p.x)), load_from(self.q.map(|q| &q.x))]
     }
 
-    /// The y coordinates with their signs: 2 units.
+    /// The y coordinates: 2 units, not negative.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn y(&self) -> [Lanes<Fq>; 2] {
-        let (p, q): (Lanes<Fq>, Lanes<Fq>) = (load_from(self.p.map(|p| &p.y)), load_from(self.q.map(|q| &q.y)));
-        [p.negated_at(self.negative_p), q.negated_at(self.negative_q)]
+        [load_from(self.p.map(|p| &p.y)), load_from(self.q.map(|q| &q.y))]
     }
 }
 
@@ -73,7 +81,7 @@ impl PointAdder {
 
     /// As [`crate::batch_affine::BatchAdder::add`], for one batch.
     #[expect(unsafe_code, reason = "calls what needs the instructions")]
-    pub(crate) fn add(&mut self, _: Fma, table: &[G1Affine], pairs: &[[u32; 2]], out: &mut [G1Affine], places: &[u32]) {
+    pub(crate) fn add(&mut self, _: Fma, table: Table<'_>, pairs: &[[u32; 2]], out: &mut [G1Affine], places: &[u32]) {
         assert_eq!(pairs.len(), places.len());
         // SAFETY: `Fma` exists only where the instructions do.
         unsafe { self.add_eights(table, pairs, out, places) };
@@ -82,33 +90,31 @@ impl PointAdder {
     /// Slopes are held as λ·2^255 instead of λ·2^256, so that what [`Lanes::twice_times`] doubles comes out right. The
     /// inverses that they are made with are therefore smaller by a factor that the one inversion brings in.
     #[target_feature(enable = "avx2,fma")]
-    fn add_eights(&mut self, table: &[G1Affine], pairs: &[[u32; 2]], out: &mut [G1Affine], places: &[u32]) {
-        self.x.clear();
-        self.denominators.clear();
-        self.prefixes.clear();
-        self.apart.clear();
+    fn add_eights(&mut self, table: Table<'_>, pairs: &[[u32; 2]], out: &mut [G1Affine], places: &[u32]) {
         let one = Lanes::splat(ONE);
         let zero = Lanes::zero();
+        let nothing = Kept { px: zero, difference: zero, prefix: zero, apart: 0 };
+        let n_steps = pairs.len().div_ceil(STEP);
+        if self.steps.len() < n_steps {
+            self.steps.resize(n_steps, [nothing; CHAINS]);
+        }
+        let steps = &mut self.steps[..n_steps];
         let mut products = [one; CHAINS];
-        for (i, pairs_here) in pairs.chunks(CHAINS * LANES).enumerate() {
-            for index in
-                pairs.get((i + AHEAD) * CHAINS * LANES..).unwrap_or_default().iter().take(CHAINS * LANES).flatten()
-            {
-                prefetch(table, index & !NEGATIVE);
+        for (i, (pairs_here, step)) in pairs.chunks(STEP).zip(&mut *steps).enumerate() {
+            for index in pairs.get((i + AHEAD) * STEP..).unwrap_or_default().iter().take(STEP).flatten() {
+                table.prefetch(index & !NEGATIVE);
             }
-            for (chain, product) in products.iter_mut().enumerate() {
-                let [px, qx] = Eight::new(table, of_chain(pairs_here, chain)).x();
-                // The identity is (0, 0), and no slope is known where both are the same.
-                let apart = px.equal(&zero) | qx.equal(&zero) | px.equal(&qx);
-                let mut denominators = qx.minus(&px);
-                if apart != 0 {
-                    denominators = denominators.but(apart, &one);
+            for (chain, (product, kept)) in products.iter_mut().zip(step).enumerate() {
+                let [px, qx] = Eight::new(table.points(), of_chain(pairs_here, chain)).x();
+                // The identity is (0, 0), and no slope is known where both are the same. Others may seem so.
+                kept.apart = px.may_equal(&zero) | qx.may_equal(&zero) | px.may_equal(&qx);
+                px.copy_to(&mut kept.px);
+                kept.difference = qx.minus(&px);
+                if kept.apart != 0 {
+                    kept.difference = kept.difference.but(kept.apart, &one);
                 }
-                self.x.push([px, qx]);
-                self.apart.push(apart);
-                self.denominators.push(denominators);
-                self.prefixes.push(*product);
-                *product = product.twice_times(&denominators);
+                product.copy_to(&mut kept.prefix);
+                kept.prefix.twice_times_to(&kept.difference, product);
             }
         }
         let mut all = [[Fq::ZERO; LANES]; CHAINS];
@@ -116,62 +122,74 @@ impl PointAdder {
             store(all, products.settled());
         }
         let quarter = Fq::TWO_INV.square();
-        let inverted = invert::<{ CHAINS * LANES }>(all.as_flattened().try_into().expect("as many"));
+        let inverted = invert::<STEP>(all.as_flattened().try_into().expect("as many"));
         for (all, inverse) in all.as_flattened_mut().iter_mut().zip(inverted) {
             *all = inverse * quarter;
         }
-        let mut inverses = products;
-        for (inverses, all) in inverses.iter_mut().zip(&all) {
+        // Every second step reads the inverses from one and leaves them in the other.
+        let mut inverses = [products; 2];
+        for (inverses, all) in inverses[0].iter_mut().zip(&all) {
             *inverses = load(all).tidy();
         }
+        let (mut py, mut rise, mut ratio) = ([zero; CHAINS], [zero; CHAINS], [zero; CHAINS]);
+        let (mut slope, mut square, mut x) = ([zero; CHAINS], [zero; CHAINS], [zero; CHAINS]);
         // Each step for all chains, so that no product waits for the one before.
-        for (i, (pairs, places)) in pairs.chunks(CHAINS * LANES).zip(places.chunks(CHAINS * LANES)).enumerate().rev() {
-            let (mut py, mut rise) = ([zero; CHAINS], [zero; CHAINS]);
-            let (mut slope, mut square, mut x) = ([zero; CHAINS], [zero; CHAINS], [zero; CHAINS]);
+        for (i, ((pairs, places), kept)) in pairs.chunks(STEP).zip(places.chunks(STEP)).zip(steps).rev().enumerate() {
+            let [even, odd] = &mut inverses;
+            let (inverse, next) = if i % 2 == 0 { (&*even, odd) } else { (&*odd, even) };
             for chain in 0..CHAINS {
-                let qy;
-                [py[chain], qy] = Eight::new(table, of_chain(pairs, chain)).y();
-                rise[chain] = qy.minus(&py[chain]).tidy();
+                let pairs = of_chain(pairs, chain);
+                let [p, q] = Eight::new(table.points(), pairs).y();
+                let [p_signs, q_signs] = signs(pairs);
+                py[chain] = p.negated_by(&p_signs);
+                rise[chain] = q.negated_by(&q_signs).minus(&py[chain]).tidy();
             }
             // Sizes: 0.9, 1.2, 2·1.1 + 2, 1.2 + 1.
             for chain in 0..CHAINS {
-                slope[chain] = inverses[chain].twice_times(&self.prefixes[CHAINS * i + chain]);
+                inverse[chain].twice_times_to(&kept[chain].prefix, &mut ratio[chain]);
             }
             for chain in 0..CHAINS {
-                inverses[chain] = inverses[chain].twice_times(&self.denominators[CHAINS * i + chain]);
+                inverse[chain].twice_times_to(&kept[chain].difference, &mut next[chain]);
             }
             for chain in 0..CHAINS {
-                slope[chain] = rise[chain].twice_times(&slope[chain]);
+                rise[chain].twice_times_to(&ratio[chain], &mut slope[chain]);
             }
             for chain in 0..CHAINS {
-                square[chain] = slope[chain].twice_times(&slope[chain]);
+                slope[chain].twice_times_to(&slope[chain], &mut square[chain]);
             }
             for chain in 0..CHAINS {
                 let twice = square[chain].plus(&square[chain]);
-                let [px, qx] = &self.x[CHAINS * i + chain];
-                x[chain] = twice.minus(&px.plus(qx).tidy()).settled();
+                let Kept { px, difference, .. } = &kept[chain];
+                // 6 units before they are tidied.
+                x[chain] = twice.minus(&px.plus(px).plus(difference).tidy()).settled();
             }
             for chain in 0..CHAINS {
-                let [px, _] = &self.x[CHAINS * i + chain];
-                let y = slope[chain].twice_times(&px.minus(&x[chain])).minus(&py[chain]).settled();
-                let (mut xs, mut ys) = ([Fq::ZERO; LANES], [Fq::ZERO; LANES]);
-                store(&mut xs, x[chain]);
-                store(&mut ys, y);
                 let (pairs, places) = (of_chain(pairs, chain), of_chain(places, chain));
-                for (place, (x, y)) in places.iter().zip(xs.into_iter().zip(ys)) {
-                    out[*place as usize] = G1Affine { x, y };
-                }
-                let apart = self.apart[CHAINS * i + chain];
+                let y = slope[chain].twice_times(&kept[chain].px.minus(&x[chain])).minus(&py[chain]).settled();
+                store_at(out, places, |point| &mut point.x, x[chain]);
+                store_at(out, places, |point| &mut point.y, y);
+                let apart = kept[chain].apart;
                 if apart != 0 {
                     for (lane, ([p, q], place)) in pairs.iter().zip(places).enumerate() {
                         if apart >> lane & 1 == 1 {
-                            out[*place as usize] = add_one(&term(table, *p), &term(table, *q));
+                            out[*place as usize] = add_one(&term(&table, *p), &term(&table, *q));
                         }
                     }
                 }
             }
         }
     }
+}
+
+/// Which first points, and which second ones, are to be subtracted.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn signs(pairs: &[[u32; 2]]) -> [Signs; 2] {
+    let of = |side: usize| match pairs.first_chunk::<LANES>() {
+        Some(pairs) => Signs::new(pairs.map(|pair| pair[side])),
+        None => Signs::new(std::array::from_fn(|lane| pairs.get(lane).map_or(0, |pair| pair[side]))),
+    };
+    [of(0), of(1)]
 }
 
 /// The eight of a chain.

@@ -7,10 +7,11 @@ use halo2_proofs::halo2curves::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::constants::Digits;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Signs};
 use super::layout::{BITS, DIGITS};
 use super::memory::{load, store};
 use super::{Fma, PointAdder};
+use crate::batch_affine::NEGATIVE;
 use crate::samples::{self, check_adder, elements};
 
 fn shown() -> Option<Fma> {
@@ -31,7 +32,8 @@ fn combined<F: Digits + Field>(a: &[F; 8], b: &[F; 8]) -> [[F; 8]; 8] {
     store(&mut out[3], x3.twice_times(&y.tidy()).settled());
     store(&mut out[4], x.plus(&x).plus(&x.tidy()).tidy().settled());
     store(&mut out[5], y.settled().minus(&x3).settled());
-    store(&mut out[6], x.tidy().negated_at(0b1010_0110).settled());
+    let signs = Signs::new([0, NEGATIVE, u32::MAX, 7, !NEGATIVE, NEGATIVE, 1, NEGATIVE | 5]);
+    store(&mut out[6], x.tidy().negated_by(&signs).settled());
     store(&mut out[7], x.but(0b0101_1001, &y).settled());
     out
 }
@@ -63,8 +65,8 @@ fn eight_elements_are_computed_as_one() {
 }
 
 /// Digits at both ends of what `units` and a size allow, or anything between.
-fn digits(rng: &mut StdRng, units: i64, top: f64) -> [f64; DIGITS] {
-    let most = units * ((1 << (BITS - 1)) + (1 << 13));
+fn digits(rng: &mut StdRng, units: f64, top: f64) -> [f64; DIGITS] {
+    let most = (units * ((1_u64 << (BITS - 1)) + (1 << 13)) as f64) as i64;
     let mut pick = |most: i64| match rng.gen_range(0..4) {
         0 => most,
         1 => -most,
@@ -83,26 +85,33 @@ fn value<F: PrimeField>(digits: [f64; DIGITS]) -> F {
     })
 }
 
+/// Units and sizes of factors, at the edges of what products take.
+const FACTORS: [[(f64, f64); 2]; 4] =
+    [[(3.0, 5.0), (1.0, 1.0)], [(3.0, 3.0), (1.0, 1.66)], [(1.73, 2.23), (1.73, 2.23)], [(2.0, 3.3), (1.5, 1.5)]];
+/// Units and sizes at the edges of what can be settled.
+const SETTLED: [(f64, f64); 4] = [(3.0, 4.4), (6.4, 1.0), (1.0, 6.4), (5.0, 2.4)];
+
 #[target_feature(enable = "avx2,fma")]
 fn at_the_edges<F: Digits + PrimeField>(rng: &mut StdRng) {
-    let mut lanes = |units, size| -> [[f64; DIGITS]; 8] { std::array::from_fn(|_| digits(rng, units, size)) };
-    let (wide, narrow, most) = (lanes(3, 5.0), lanes(1, 1.0), lanes(3, 4.4));
-    let mut got = [[F::ZERO; 8]; 2];
-    let product: Lanes<F> = Lanes::of_digits(wide).twice_times(&Lanes::of_digits(narrow));
-    store(&mut got[0], product.settled());
-    store(&mut got[1], Lanes::<F>::of_digits(most).settled());
+    let mut lanes = |(units, size)| -> [[f64; DIGITS]; 8] { std::array::from_fn(|_| digits(rng, units, size)) };
     // In memory there is the R-th multiple, which makes a product of what is there the R-th part.
-    let r = F::from(2).pow_vartime([256]);
-    let from_memory = |digits| value::<F>(digits) * r.invert().unwrap();
-    for i in 0..8 {
-        assert_eq!(
-            got[0][i],
-            (from_memory(wide[i]) * from_memory(narrow[i])).double(),
-            "{:?}·{:?}",
-            wide[i],
-            narrow[i]
-        );
-        assert_eq!(got[1][i], from_memory(most[i]), "{:?}", most[i]);
+    let r = F::from(2).pow_vartime([256]).invert().unwrap();
+    let from_memory = |digits| value::<F>(digits) * r;
+    let mut got = [F::ZERO; 8];
+    for bounds in FACTORS {
+        let [a, b] = bounds.map(&mut lanes);
+        let product: Lanes<F> = Lanes::of_digits(a).twice_times(&Lanes::of_digits(b));
+        store(&mut got, product.settled());
+        for i in 0..8 {
+            assert_eq!(got[i], (from_memory(a[i]) * from_memory(b[i])).double(), "{:?}·{:?}", a[i], b[i]);
+        }
+    }
+    for bounds in SETTLED {
+        let most = lanes(bounds);
+        store(&mut got, Lanes::<F>::of_digits(most).settled());
+        for i in 0..8 {
+            assert_eq!(got[i], from_memory(most[i]), "{:?}", most[i]);
+        }
     }
 }
 
@@ -111,7 +120,7 @@ fn at_the_edges<F: Digits + PrimeField>(rng: &mut StdRng) {
 fn the_stated_bounds_are_enough() {
     if shown().is_some() {
         let mut rng = StdRng::seed_from_u64(5);
-        for _ in 0..4000 {
+        for _ in 0..2000 {
             // SAFETY: `shown` has looked.
             unsafe {
                 at_the_edges::<Fr>(&mut rng);

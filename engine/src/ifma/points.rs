@@ -11,7 +11,7 @@ use super::Ifma;
 use super::lanes::{Lanes, Prime};
 use super::memory::{load, load_from, store, store_to};
 use crate::batch_affine::{NEGATIVE, invert};
-use crate::prefetch::prefetch;
+use crate::prefetch::Table;
 use crate::words::{IDENTITY, ONE};
 
 const LANES: usize = 8;
@@ -168,14 +168,7 @@ impl PointAdder {
 
     /// As [`crate::batch_affine::BatchAdder::add`], for one batch.
     #[expect(unsafe_code, reason = "calls what needs the instructions")]
-    pub(crate) fn add(
-        &mut self,
-        _: Ifma,
-        table: &[G1Affine],
-        pairs: &[[u32; 2]],
-        out: &mut [G1Affine],
-        places: &[u32],
-    ) {
+    pub(crate) fn add(&mut self, _: Ifma, table: Table<'_>, pairs: &[[u32; 2]], out: &mut [G1Affine], places: &[u32]) {
         assert_eq!(pairs.len(), places.len());
         // SAFETY: `Ifma` exists only where the instructions do.
         unsafe { self.add_eights(table, pairs, out, places) };
@@ -183,15 +176,15 @@ impl PointAdder {
 
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     #[expect(unsafe_code, reason = "loads and stores by address")]
-    fn add_eights(&mut self, table: &[G1Affine], pairs: &[[u32; 2]], out: &mut [G1Affine], places: &[u32]) {
+    fn add_eights(&mut self, table: Table<'_>, pairs: &[[u32; 2]], out: &mut [G1Affine], places: &[u32]) {
         self.denominators.clear();
         self.prefixes.clear();
         let mut products = [Lanes::splat(ONE); CHAINS];
         for (i, eight) in pairs.chunks(LANES).enumerate() {
             for index in pairs.get((i + AHEAD) * LANES..).unwrap_or_default().iter().take(LANES).flatten() {
-                prefetch(table, index & !NEGATIVE);
+                table.prefetch(index & !NEGATIVE);
             }
-            let addresses = Addresses::new(table, eight);
+            let addresses = Addresses::new(&table, eight);
             let [px, qx] = addresses.x();
             let denominators = if Addresses::suspects(px, qx) {
                 let mut points = addresses.points();
@@ -217,7 +210,7 @@ impl PointAdder {
             *inverses = unsafe { load(all.as_ptr()) };
         }
         for (i, (eight, places)) in pairs.chunks(LANES).zip(places.chunks(LANES)).enumerate().rev() {
-            let addresses = Addresses::new(table, eight);
+            let addresses = Addresses::new(&table, eight);
             let mut points = addresses.points();
             let special = points.special(&addresses);
             let inverse = &mut inverses[i % CHAINS];
