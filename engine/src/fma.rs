@@ -17,7 +17,9 @@ mod layout;
 mod memory;
 mod plan;
 mod points;
+pub(crate) mod products;
 mod rows;
+pub(crate) mod segments;
 pub(crate) mod sums;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,6 @@
 //! at the same points form a set; y folds the polynomials of a set, v the sets.
 
 use halo2_proofs::{
-    arithmetic::{eval_polynomial, lagrange_interpolate},
     halo2curves::{
         bn256::{Fr, G1Affine},
         ff::Field,
@@ -16,56 +15,47 @@ use rayon::prelude::*;
 use crate::error::EngineError;
 use crate::memory::Work;
 use crate::msm::commit;
-use crate::poly::{Poly, combine, divide};
+use crate::poly::{Division, Poly, combine, divide_onto};
 
-/// A polynomial (a number that the caller gives it), a point, and the value there.
+/// A polynomial (a number that the caller gives it), and a point.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Query {
     pub(crate) poly: usize,
     pub(crate) point: Fr,
-    pub(crate) value: Fr,
 }
 
 /// Polynomials opened at the same points.
 struct Set {
     points: Vec<Fr>,
-    /// Polynomial, and its values at the points.
-    members: Vec<(usize, Vec<Fr>)>,
+    members: Vec<usize>,
 }
 
 /// Groups the queries; sets and members in the order in which their first query stands.
 fn sets(queries: &[Query]) -> Vec<Set> {
-    let mut by_poly: Vec<(usize, Vec<(Fr, Fr)>)> = Vec::new();
-    for Query { poly, point, value } in queries {
+    let mut by_poly: Vec<(usize, Vec<Fr>)> = Vec::new();
+    for Query { poly, point } in queries {
         let i = by_poly.iter().position(|(p, _)| p == poly).unwrap_or_else(|| {
             by_poly.push((*poly, Vec::new()));
             by_poly.len() - 1
         });
-        let values = &mut by_poly[i].1;
-        if !values.iter().any(|(p, _)| p == point) {
-            values.push((*point, *value));
+        let points = &mut by_poly[i].1;
+        if !points.contains(point) {
+            points.push(*point);
         }
     }
     let mut sets: Vec<Set> = Vec::new();
-    for (poly, values) in by_poly {
-        let value_at = |p: &Fr| values.iter().find(|(point, _)| point == p).map(|(_, value)| *value);
-        let found = sets.iter_mut().find_map(|set| {
-            let at_points: Option<Vec<Fr>> = set.points.iter().map(value_at).collect();
-            at_points.filter(|v| v.len() == values.len()).map(|v| (&mut set.members, v))
-        });
-        match found {
-            Some((members, at_points)) => members.push((poly, at_points)),
-            None => {
-                let (points, at_points) = values.into_iter().unzip();
-                sets.push(Set { points, members: vec![(poly, at_points)] });
-            }
+    for (poly, points) in by_poly {
+        let same = |set: &Set| set.points.len() == points.len() && set.points.iter().all(|p| points.contains(p));
+        match sets.iter().position(same) {
+            Some(i) => sets[i].members.push(poly),
+            None => sets.push(Set { points, members: vec![poly] }),
         }
     }
     sets
 }
 
-/// Proves the queries. `terms` gives the polynomials that a number stands for, with factors; how many quotients are made at once
-/// is `work`'s to say.
+/// Proves the queries. `terms` gives the polynomials that a number stands for, with factors; how much is done at once is `work`'s to
+/// say.
 ///
 /// Errors: [`EngineError::Transcript`].
 pub(crate) fn open<'p, E, T>(
@@ -84,81 +74,65 @@ where
     let sets = sets(queries);
     let v: Fr = *transcript.squeeze_challenge_scalar::<()>();
 
-    // Of each set: Σ y^j·P_j, and the polynomial of low degree with the same values at the set's points.
-    let folded: Vec<(Vec<Fr>, Vec<Fr>)> = sets
+    // Of each set: Σ y^j·P_j.
+    let all: Vec<Vec<(Fr, Poly<'p>)>> = sets
         .iter()
         .map(|set| {
-            let mut all = Vec::new();
-            let mut values = vec![Fr::ZERO; set.points.len()];
-            let mut power = Fr::ONE;
-            for (poly, at_points) in &set.members {
-                all.extend(terms(*poly).into_iter().map(|(factor, p)| (factor * power, p)));
-                for (sum, value) in values.iter_mut().zip(at_points) {
-                    *sum += power * value;
-                }
-                power *= y;
-            }
-            (combine(n, &all), lagrange_interpolate(&set.points, &values))
+            let powers = std::iter::successors(Some(Fr::ONE), |p| Some(*p * y));
+            let scaled = |(poly, power): (&usize, Fr)| terms(*poly).into_iter().map(move |(f, p)| (f * power, p));
+            set.members.iter().zip(powers).flat_map(scaled).collect()
         })
         .collect();
-    let v_powers: Vec<Fr> = std::iter::successors(Some(Fr::ONE), |p| Some(*p * v)).take(sets.len()).collect();
-    let h = quotient(n, &sets, &folded, &v_powers, work);
-    transcript.write_point(commit(&[&h], bases, work)[0])?;
-
-    let u: Fr = *transcript.squeeze_challenge_scalar::<()>();
+    let folded: Vec<Vec<Fr>> = match work {
+        Work::AtOnce => all.par_iter().with_max_len(1).map(|terms| combine(n, terms)).collect(),
+        Work::OneByOne => all.iter().map(|terms| combine(n, terms)).collect(),
+    };
     let mut points: Vec<Fr> = Vec::new();
     for point in sets.iter().flat_map(|set| &set.points) {
         if !points.contains(point) {
             points.push(*point);
         }
     }
+    let v_powers: Vec<Fr> = std::iter::successors(Some(Fr::ONE), |p| Some(*p * v)).take(sets.len()).collect();
+    let at_once = match work {
+        Work::AtOnce => sets.len().saturating_sub(1),
+        Work::OneByOne => 1,
+    };
+    let mut h = vec![Fr::ZERO; n];
+    divide_onto(&mut h, &divisions(&sets, &folded, &v_powers, &points), at_once);
+    transcript.write_point(commit(&[&h], bases, work)[0])?;
+
+    let u: Fr = *transcript.squeeze_challenge_scalar::<()>();
     let vanishing = |points: &mut dyn Iterator<Item = &Fr>| points.map(|p| u - p).product::<Fr>();
     let differences: Vec<Fr> =
         sets.iter().map(|set| vanishing(&mut points.iter().filter(|p| !set.points.contains(p)))).collect();
-    let mut constant = Fr::ZERO;
-    let mut linear: Vec<(Fr, Poly<'_>)> = Vec::new();
-    for (((sum, low), difference), power) in folded.iter().zip(&differences).zip(&v_powers) {
-        let factor = *difference * power;
-        linear.push((factor, Poly::natural(sum)));
-        constant += factor * eval_polynomial(low, u);
-    }
-    linear.push((-vanishing(&mut points.iter()), Poly::natural(&h)));
-    let mut last = combine(n, &linear);
-    last[0] -= constant;
-    divide(&mut last, u);
     // The verifier's equation is scaled so that the first set has factor 1.
     let scale: Fr = differences.first().and_then(|d| Option::from(d.invert())).unwrap_or(Fr::ONE);
-    last.par_iter_mut().with_min_len(1 << 10).for_each(|c| *c *= scale);
+    let factors = differences.iter().zip(&v_powers).map(|(difference, power)| scale * difference * power);
+    let mut linear: Vec<(Fr, &[Fr])> = factors.zip(folded.iter().map(Vec::as_slice)).collect();
+    linear.push((-scale * vanishing(&mut points.iter()), &h));
+    // The values that are claimed make this zero at u; they change the constant term, on which the quotient does not depend.
+    let mut last = vec![Fr::ZERO; n];
+    divide_onto(&mut last, &[Division { root: u, terms: linear }], 1);
     transcript.write_point(commit(&[&last], bases, work)[0])?;
     Ok(())
 }
 
-/// `Σ v^j·(sum_j − low_j) / Z_j`, where Z_j vanishes at the points of set j.
-fn quotient(n: usize, sets: &[Set], folded: &[(Vec<Fr>, Vec<Fr>)], v_powers: &[Fr], work: Work) -> Vec<Fr> {
-    let of_set = |set: &Set, (sum, low): &(Vec<Fr>, Vec<Fr>)| {
-        let mut quotient = sum.clone();
-        for (c, l) in quotient.iter_mut().zip(low) {
-            *c -= l;
-        }
-        for point in &set.points {
-            divide(&mut quotient, *point);
-        }
-        quotient
+/// What adds up to `Σ v^j·(P_j − R_j) / Z_j`, where P_j is the folded set j, Z_j vanishes at its points, and R_j has the same
+/// values there; `points` are all that occur.
+///
+/// By partial fractions that is `Σ_p (Q_p − Q_p(p)) / (X − p)` over all points, where Q_p is the sum of the `v^j·P_j / Z_j'(p)`
+/// of the sets that have the point: one division a point, however many sets have it.
+fn divisions<'a>(sets: &[Set], folded: &'a [Vec<Fr>], v_powers: &[Fr], points: &[Fr]) -> Vec<Division<'a>> {
+    let of_point = |point: &Fr| {
+        let here = sets.iter().zip(folded).zip(v_powers).filter(|((set, _), _)| set.points.contains(point));
+        let terms = here.map(|((set, folded), power)| {
+            let slope: Fr = set.points.iter().filter(|p| *p != point).map(|p| *point - p).product();
+            // Points of a set differ.
+            let inverse: Fr = Option::from(slope.invert()).unwrap_or(Fr::ZERO);
+            (*power * inverse, folded.as_slice())
+        });
+        Division { root: *point, terms: terms.collect() }
     };
-    match work {
-        Work::AtOnce => {
-            let quotients: Vec<Vec<Fr>> =
-                sets.par_iter().zip(folded).map(|(set, folded)| of_set(set, folded)).collect();
-            let terms: Vec<_> = v_powers.iter().copied().zip(quotients.iter().map(|q| Poly::natural(q))).collect();
-            combine(n, &terms)
-        }
-        Work::OneByOne => {
-            let mut out = vec![Fr::ZERO; n];
-            for ((set, folded), power) in sets.iter().zip(folded).zip(v_powers) {
-                let quotient = of_set(set, folded);
-                out.par_iter_mut().zip(&quotient).with_min_len(1 << 10).for_each(|(o, q)| *o += *power * q);
-            }
-            out
-        }
-    }
+    points.iter().map(of_point).collect()
 }

@@ -18,7 +18,7 @@ use crate::constraints::{last_rotation, permuted, set_len};
 use crate::error::EngineError;
 use crate::few::{Hints, NoHints};
 use crate::fft::Domain;
-use crate::grand_product::{fractions, running_product};
+use crate::grand_product::{Fraction, Linear, More, running_product};
 use crate::key::PreparedKey;
 use crate::lookup::permute;
 use crate::msm::commit;
@@ -326,33 +326,23 @@ fn permutation_products(
     let mut out = Vec::new();
     let permuted_columns = cs.permutation().get_columns();
     for (set, sigmas) in permuted_columns.chunks(set_len(cs)).zip(pk.sigma_values.chunks(set_len(cs))) {
-        let values: Vec<&[Fr]> = set
+        let fractions: Vec<Fraction<'_>> = set
             .iter()
-            .map(|column| match permuted(column) {
-                Column::Fixed(i) => pk.fixed_values[i],
-                other => columns.get(other),
+            .zip(sigmas)
+            .map(|(column, sigma)| {
+                let values = match permuted(column) {
+                    Column::Fixed(i) => pk.fixed_values[i],
+                    other => columns.get(other),
+                };
+                let linear = |more| Linear { values, plus: gamma, more };
+                let label = More::Power(shift);
+                shift *= Fr::DELTA;
+                Fraction { numerator: linear(label), denominator: linear(More::Multiple(beta, sigma)) }
             })
             .collect();
-        let factors = fractions(domain.n(), |start, numerators, denominators| {
-            let mut shift = shift * omega.pow_vartime([start as u64]);
-            for (values, sigma) in values.iter().zip(sigmas) {
-                let mut label = shift;
-                let rows = values[start..].iter().zip(&sigma[start..]);
-                for ((numerator, denominator), (value, sigma)) in
-                    numerators.iter_mut().zip(denominators.iter_mut()).zip(rows)
-                {
-                    let value = *value + gamma;
-                    *numerator *= value + label;
-                    *denominator *= value + beta * sigma;
-                    label *= omega;
-                }
-                shift *= Fr::DELTA;
-            }
-        });
-        let mut product = running_product(first, &factors);
+        let mut product = running_product(first, omega, &fractions);
         blind(cs, &mut product, rng);
         first = product[domain.n() - (cs.blinding_factors() + 1)];
-        shift *= Fr::DELTA.pow_vartime([set.len() as u64]);
         out.push(product);
     }
     out
@@ -368,14 +358,13 @@ fn lookup_products(
 ) {
     let (beta, gamma) = (symbols.beta, symbols.gamma);
     for (lookup, [input, table]) in columns.lookups.iter_mut().zip(compressed) {
-        let factors = fractions(input.len(), |start, numerators, denominators| {
-            for (i, (numerator, denominator)) in numerators.iter_mut().zip(denominators).enumerate() {
-                let row = start + i;
-                *numerator = (input[row] + beta) * (table[row] + gamma);
-                *denominator = (lookup.input[row] + beta) * (lookup.table[row] + gamma);
-            }
-        });
-        lookup.product = running_product(Fr::ONE, &factors);
+        let linear = |values, plus| Linear { values, plus, more: More::Nothing };
+        let fraction = |numerator, denominator, plus| Fraction {
+            numerator: linear(numerator, plus),
+            denominator: linear(denominator, plus),
+        };
+        let fractions = [fraction(&*input, &*lookup.input, beta), fraction(&*table, &*lookup.table, gamma)];
+        lookup.product = running_product(Fr::ONE, Fr::ONE, &fractions);
         blind(cs, &mut lookup.product, rng);
     }
 }
@@ -477,7 +466,7 @@ impl Evaluated {
         opened.extend([(Id::Quotient, 0), (Id::Random, 0)]);
 
         let mut wanted: Vec<(Id, i32)> = Vec::new();
-        for query in written.iter().chain(&opened) {
+        for query in &written {
             if !wanted.contains(query) {
                 wanted.push(*query);
             }
@@ -485,7 +474,7 @@ impl Evaluated {
         let point = |rotation: i32| x * domain.omega_pow(i64::from(rotation));
         let values: Vec<Fr> =
             wanted.par_iter().map(|(id, rotation)| polynomials.evaluate(id, point(*rotation))).collect();
-        // Every written or opened query was put among the wanted.
+        // Every written query was put among the wanted.
         let value = |query: &(Id, i32)| wanted.iter().position(|w| w == query).map_or(Fr::ZERO, |i| values[i]);
         let mut ids: Vec<Id> = Vec::new();
         let queries = opened
@@ -495,7 +484,7 @@ impl Evaluated {
                     ids.push(query.0);
                     ids.len() - 1
                 });
-                Query { poly, point: point(query.1), value: value(query) }
+                Query { poly, point: point(query.1) }
             })
             .collect();
         Self { written: written.iter().map(value).collect(), queries, ids }

@@ -10,14 +10,16 @@ use halo2_proofs::halo2curves::{bn256::Fr, ff::Field};
 use rayon::prelude::*;
 
 use crate::error::EngineError;
-use crate::fft::bit_reverse;
+use crate::fft::{bit_reverse, powers_from};
+#[cfg(target_arch = "x86_64")]
+use crate::fma::{Fma, LANES, sums};
 use crate::key::PreparedKey;
 use crate::memory::Work;
 use crate::program::{Column, Symbol};
 use crate::view::KeyView;
 
 /// Coefficients that one task works on.
-const CHUNK: usize = 1 << 10;
+const CHUNK: usize = 1 << 8;
 
 /// The pieces of h, lowest first, in natural order. `witness` gives the coefficients, in reversed order, of the columns
 /// that are not the key's; `enter` is asked before each coset.
@@ -81,6 +83,9 @@ fn separate(key: &PreparedKey, on_cosets: &[Vec<Fr>]) -> Vec<Vec<Fr>> {
         .collect();
     let mut out: Vec<Vec<Fr>> = vec![vec![Fr::ZERO; n]; d];
     let chunk = CHUNK.min(n);
+    // Value i of coset j is to be multiplied with its inverse shift to the i-th: within a chunk by these, for the chunk by weights.
+    let scales: Vec<Vec<Fr>> = shifts.iter().map(|shift| powers_from(Fr::ONE, *shift, chunk)).collect();
+    let recombine = recombination(&scales);
     let mut tasks: Vec<Vec<&mut [Fr]>> = (0..n / chunk).map(|_| Vec::with_capacity(d)).collect();
     for piece in &mut out {
         for (task, part) in tasks.iter_mut().zip(piece.chunks_mut(chunk)) {
@@ -89,18 +94,39 @@ fn separate(key: &PreparedKey, on_cosets: &[Vec<Fr>]) -> Vec<Vec<Fr>> {
     }
     tasks.into_par_iter().enumerate().for_each(|(t, mut parts)| {
         let start = t * chunk;
-        let mut scales: Vec<Fr> = shifts.iter().map(|s| s.pow_vartime([start as u64])).collect();
-        for i in 0..chunk {
-            for (j, values) in on_cosets.iter().enumerate() {
-                let value = values[start + i] * scales[j];
-                scales[j] *= shifts[j];
-                for (part, weight) in parts.iter_mut().zip(&weights[j]) {
+        let values: Vec<&[Fr]> = on_cosets.iter().map(|values| &values[start..]).collect();
+        let scaled = |(weights, shift): (&Vec<Fr>, &Fr)| {
+            let scale = shift.pow_vartime([start as u64]);
+            weights.iter().map(|weight| *weight * scale).collect()
+        };
+        let weights: Vec<Vec<Fr>> = weights.iter().zip(&shifts).map(scaled).collect();
+        recombine(&values, &weights, &mut parts);
+    });
+    out
+}
+
+/// Values of the cosets and their weights to parts of the pieces.
+type Recombination<'a> = dyn Fn(&[&[Fr]], &[Vec<Fr>], &mut [&mut [Fr]]) + Sync + 'a;
+
+/// Makes parts i, as long as the scales, `Σ_j weights[j][i]·scales[j]·values[j]`, out of zero.
+fn recombination(scales: &[Vec<Fr>]) -> Box<Recombination<'_>> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(shown) = Fma::detect()
+        && scales.iter().all(|scales| scales.len().is_multiple_of(LANES))
+    {
+        let factors: Vec<sums::Factors<'_>> = scales.iter().map(|scales| sums::Factors::new(shown, scales)).collect();
+        return Box::new(move |values, weights, parts| sums::recombine(shown, &factors, values, weights, parts));
+    }
+    Box::new(move |values, weights, parts| {
+        for ((values, scales), weights) in values.iter().zip(scales).zip(weights) {
+            for (i, (value, scale)) in values.iter().zip(scales).enumerate() {
+                let value = *value * scale;
+                for (part, weight) in parts.iter_mut().zip(weights) {
                     part[i] += value * weight;
                 }
             }
         }
-    });
-    out
+    })
 }
 
 /// Coefficients of the polynomial that is 1 at node `j` and 0 at the others.

@@ -397,4 +397,19 @@ impl<F: Digits> Lanes<F> {
         let equal = |h: usize| _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_EQ_OQ>(self.0[h][0], other.0[h][0])) as u8;
         equal(0) | equal(1) << 4
     }
+
+    /// Where both have the same digits.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn equal(&self, other: &Self) -> u8 {
+        let mut out = 0;
+        for h in 0..2 {
+            let mut equal = _mm256_cmp_pd::<_CMP_EQ_OQ>(self.0[h][0], other.0[h][0]);
+            for i in 1..DIGITS {
+                equal = _mm256_and_pd(equal, _mm256_cmp_pd::<_CMP_EQ_OQ>(self.0[h][i], other.0[h][i]));
+            }
+            out |= (_mm256_movemask_pd(equal) as u8) << (4 * h);
+        }
+        out
+    }
 }

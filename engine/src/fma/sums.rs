@@ -42,29 +42,113 @@ fn combine_eights(terms: &[(Fr, &[Fr])], out: &mut [Fr]) {
     }
 }
 
-/// `Σ a·b`.
+/// Multiplies all values, whose number is a multiple of eight, by the same factor.
 ///
 /// # Panics
-/// If one is longer.
+/// If it is not.
 #[expect(unsafe_code, reason = "calls what needs the instructions")]
-pub(crate) fn dot(_: Fma, a: &[Fr], b: &[Fr]) -> Fr {
-    assert_eq!(a.len(), b.len());
-    let (eights, rest) = a.as_chunks::<LANES>();
-    let (others, others_rest) = b.as_chunks::<LANES>();
+pub(crate) fn scale(_: Fma, values: &mut [Fr], factor: Fr) {
+    assert!(values.len().is_multiple_of(LANES));
     // SAFETY: `Fma` exists only where the instructions do.
-    let twice = unsafe { dot_eights(eights, others) };
-    let rest: Fr = rest.iter().zip(others_rest).map(|(a, b)| *a * b).sum();
-    twice * Fr::TWO_INV + rest
+    unsafe { scale_eights(values, factor) }
 }
 
-/// Twice the sum.
 #[target_feature(enable = "avx2,fma")]
-fn dot_eights(a: &[[Fr; LANES]], b: &[[Fr; LANES]]) -> Fr {
+fn scale_eights(values: &mut [Fr], factor: Fr) {
+    let factor = Lanes::<Fr>::splat(limbs(&(factor * Fr::TWO_INV)));
+    for values in values.as_chunks_mut::<LANES>().0 {
+        store(values, load(values).twice_times(&factor).settled());
+    }
+}
+
+/// What many values are multiplied with, converted once.
+#[derive(Debug)]
+pub(crate) struct Factors<'a> {
+    /// Halved, eight at a time.
+    halves: Vec<Lanes<Fr>>,
+    all: &'a [Fr],
+    _shown: Fma,
+}
+
+impl<'a> Factors<'a> {
+    #[expect(unsafe_code, reason = "calls what needs the instructions")]
+    pub(crate) fn new(shown: Fma, all: &'a [Fr]) -> Self {
+        // SAFETY: `Fma` exists only where the instructions do.
+        Self { halves: unsafe { halves(all) }, all, _shown: shown }
+    }
+
+    /// `Σ factor·value` over the values, of which there may be less than factors.
+    #[expect(unsafe_code, reason = "calls what needs the instructions")]
+    pub(crate) fn dot(&self, values: &[Fr]) -> Fr {
+        let (eights, rest) = values.as_chunks::<LANES>();
+        // SAFETY: `Fma` exists only where the instructions do.
+        let sum = unsafe { dot_eights(eights, &self.halves) };
+        sum + rest.iter().zip(self.all.iter().skip(values.len() - rest.len())).map(|(a, b)| *a * b).sum::<Fr>()
+    }
+}
+
+/// Halves of elements, with 1 unit and size 0.9; those beyond the last eight are left out.
+#[target_feature(enable = "avx2,fma")]
+fn halves(all: &[Fr]) -> Vec<Lanes<Fr>> {
+    // A quarter, because a product is doubled.
+    let quarter = Lanes::splat(limbs(&(Fr::TWO_INV * Fr::TWO_INV)));
+    let mut out = Vec::with_capacity(all.len() / LANES);
+    for eight in all.as_chunks::<LANES>().0 {
+        out.push(load(eight).twice_times(&quarter));
+    }
+    out
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn dot_eights(values: &[[Fr; LANES]], halves: &[Lanes<Fr>]) -> Fr {
     let mut sum = Lanes::<Fr>::zero();
-    for (a, b) in a.iter().zip(b) {
-        sum = sum.plus(&load(a).twice_times(&load(b).tidy())).settled();
+    for (values, halves) in values.chunks(TOGETHER).zip(halves.chunks(TOGETHER)) {
+        for (values, half) in values.iter().zip(halves) {
+            sum = sum.plus(&load(values).twice_times(half));
+        }
+        sum = sum.settled();
     }
     let mut sums = [Fr::ZERO; LANES];
     store(&mut sums, sum.settled());
     sums.iter().sum()
+}
+
+/// For all i writes `Σ_j weights[j][i]·factors[j]·values[j]` to `out[i]`, as many as that is long.
+///
+/// # Panics
+/// If their number is no multiple of eight, or there are less factors or values.
+#[expect(unsafe_code, reason = "calls what needs the instructions")]
+pub(crate) fn recombine(_: Fma, factors: &[Factors<'_>], values: &[&[Fr]], weights: &[Vec<Fr>], out: &mut [&mut [Fr]]) {
+    assert!(out.iter().all(|out| out.len().is_multiple_of(LANES)));
+    // SAFETY: `Fma` exists only where the instructions do.
+    unsafe { recombine_eights(factors, values, weights, out) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn recombine_eights(factors: &[Factors<'_>], values: &[&[Fr]], weights: &[Vec<Fr>], out: &mut [&mut [Fr]]) {
+    let mut half_weights: Vec<Vec<Lanes<Fr>>> = Vec::with_capacity(weights.len());
+    for weights in weights {
+        let mut halves = Vec::with_capacity(weights.len());
+        for weight in weights {
+            halves.push(Lanes::splat(limbs(&(*weight * Fr::TWO_INV))));
+        }
+        half_weights.push(halves);
+    }
+    let mut scaled = vec![Lanes::zero(); values.len()];
+    let eights = out.first().map_or(0, |out| out.len() / LANES);
+    for row in 0..eights {
+        for (scaled, (values, factors)) in scaled.iter_mut().zip(values.iter().zip(factors)) {
+            load(&values.as_chunks::<LANES>().0[row]).twice_times_to(&factors.halves[row], scaled);
+        }
+        for (i, out) in out.iter_mut().enumerate() {
+            let mut sum = Lanes::zero();
+            for (j, (scaled, weights)) in scaled.iter().zip(&half_weights).enumerate() {
+                sum = sum.plus(&scaled.twice_times(&weights[i]));
+                if j % TOGETHER == TOGETHER - 1 {
+                    sum = sum.settled();
+                }
+            }
+            store(&mut out.as_chunks_mut::<LANES>().0[row], sum.settled());
+        }
+    }
 }

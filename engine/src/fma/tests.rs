@@ -10,7 +10,7 @@ use super::constants::Digits;
 use super::lanes::{Lanes, Signs};
 use super::layout::{BITS, DIGITS};
 use super::memory::{load, store};
-use super::{Fma, PointAdder};
+use super::{Fma, PointAdder, sums};
 use crate::batch_affine::NEGATIVE;
 use crate::samples::{self, check_adder, elements};
 
@@ -135,4 +135,47 @@ fn points_are_added_as_the_library_adds_them() {
     let Some(shown) = shown() else { return };
     let mut adder = PointAdder::default();
     check_adder(|table, pairs, out, places| adder.add(shown, table, pairs, out, places));
+}
+
+#[test]
+fn sums_are_the_librarys() {
+    let Some(shown) = shown() else { return };
+    for n in [0, 1, 8, 16, 23, 24, 80, 512] {
+        let (a, b): (Vec<Fr>, Vec<Fr>) = (elements(n, 1), elements(n + 8, 2));
+        let most = vec![-Fr::ONE; n];
+        for (a, b) in [(&a, &b), (&most, &most), (&most, &b)] {
+            let factors = sums::Factors::new(shown, b);
+            for len in [n, n / 2, n.saturating_sub(1)] {
+                let want: Fr = a[..len].iter().zip(b).map(|(a, b)| *a * b).sum();
+                assert_eq!(factors.dot(&a[..len]), want, "{len} of {n}");
+            }
+        }
+        let (len, factor) = (n - n % 8, -Fr::from(n as u64));
+        let mut scaled = a[..len].to_vec();
+        sums::scale(shown, &mut scaled, factor);
+        assert!(scaled.iter().zip(&a).all(|(scaled, a)| *scaled == factor * a));
+    }
+}
+
+#[test]
+fn weighted_columns_are_the_librarys() {
+    let Some(shown) = shown() else { return };
+    for (d, n) in [(1, 8), (2, 16), (3, 64), (4, 256), (7, 24), (9, 0)] {
+        let columns = |seed: u64| -> Vec<Vec<Fr>> { (0..d).map(|j| elements(n, seed + j)).collect() };
+        let most = || vec![vec![-Fr::ONE; n]; d as usize];
+        for (scales, values) in [(columns(0), columns(50)), (most(), most())] {
+            let weights: Vec<Vec<Fr>> = (0..d).map(|j| elements(d as usize, 100 + j)).collect();
+            let mut out = vec![vec![Fr::ONE; n]; d as usize];
+            let factors: Vec<_> = scales.iter().map(|scales| sums::Factors::new(shown, scales)).collect();
+            let views: Vec<&[Fr]> = values.iter().map(Vec::as_slice).collect();
+            let mut parts: Vec<&mut [Fr]> = out.iter_mut().map(Vec::as_mut_slice).collect();
+            sums::recombine(shown, &factors, &views, &weights, &mut parts);
+            for (i, out) in out.iter().enumerate() {
+                for (row, out) in out.iter().enumerate() {
+                    let term = |j: usize| weights[j][i] * scales[j][row] * values[j][row];
+                    assert_eq!(*out, (0..d as usize).map(term).sum::<Fr>(), "row {row} of {n}, {i} of {d}");
+                }
+            }
+        }
+    }
 }
