@@ -186,13 +186,13 @@ impl Sizes {
             columns(self.advice) + circuit.witness + hints + commit(self.phase),
             // The lookups: compressed and permuted columns.
             columns(first + 4 * lookups) + permute.max(commit(2 * lookups)),
-            // The products: factors and one product beside those that are done; then their commitments.
+            // The products, with what segments of rows multiply to; then their commitments.
             (columns(first + 5 * lookups + sets + 1)).max(columns(first + 3 * lookups + sets) + commit(sets + lookups)),
             // The cosets: factors, columns, and a value a row for each coset.
             columns(all + 1 + self.pieces + live(parts, cached, work)),
             // The pieces, out of the values on all cosets.
             (columns(all + 2 * self.pieces)).max(columns(all + self.pieces) + commit(self.pieces)),
-            // The opening: folded sets, with two while the last is folded; quotients and their sum; then both commitments.
+            // The opening: folded sets, each twice meanwhile; the quotient and what is divided at once; then both commitments.
             columns(all + self.pieces + self.point_sets)
                 + columns(quotients.max(2)).max(columns(1) + commit(1)).max(columns(3)).max(columns(2) + commit(1)),
         ]
