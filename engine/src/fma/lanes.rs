@@ -10,8 +10,11 @@ use std::{
     mem::MaybeUninit,
 };
 
+use halo2_proofs::halo2curves::{bn256::Fr, ff::PrimeField};
+
 use super::constants::{CARRIED, Digits, EXPONENT, MASK, NEAR_ONE, NEAR_TOP, Row, balanced};
 use super::layout::{self, BITS, DIGITS};
+use crate::words::limbs;
 
 /// The digits of four residues, then of four others.
 type Digits8 = [[__m256d; DIGITS]; 2];
@@ -162,6 +165,15 @@ unsafe fn product(a: &Digits8, b: &Digits8, out: *mut Digits8, constants: &[Row;
             out("ymm12") _, out("ymm13") _, out("ymm14") _, out("ymm15") _,
             options(nostack, preserves_flags),
         );
+    }
+}
+
+impl Lanes<Fr> {
+    /// Half of an element in all lanes, as factors of [`Self::twice_times`] are held. 1 unit, size 1.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn half(x: &Fr) -> Self {
+        Self::splat(limbs(&(*x * Fr::TWO_INV)))
     }
 }
 

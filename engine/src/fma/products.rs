@@ -2,10 +2,7 @@
 
 use std::array::from_fn;
 
-use halo2_proofs::halo2curves::{
-    bn256::Fr,
-    ff::{Field, PrimeField},
-};
+use halo2_proofs::halo2curves::{bn256::Fr, ff::Field};
 
 use super::Fma;
 use super::lanes::Lanes;
@@ -22,7 +19,7 @@ type Rows = [Lanes<Fr>; SEGMENT];
 #[derive(Debug)]
 pub(crate) struct Segments<'a> {
     fractions: &'a [Fraction<'a>],
-    half_omega: Fr,
+    omega: Fr,
     /// Powers of ω from the first row of the group to that of each segment.
     steps: [Fr; LANES],
     _shown: Fma,
@@ -32,7 +29,7 @@ impl<'a> Segments<'a> {
     pub(crate) fn new(shown: Fma, fractions: &'a [Fraction<'a>], omega: Fr) -> Self {
         let step = omega.pow_vartime([SEGMENT as u64]);
         let steps = from_fn(|segment| step.pow_vartime([segment as u64]));
-        Self { fractions, half_omega: omega * Fr::TWO_INV, steps, _shown: shown }
+        Self { fractions, omega, steps, _shown: shown }
     }
 
     /// As [`crate::grand_product`]'s `segments`; numerators and denominators are both multiplied by the same power of two, which
@@ -53,7 +50,7 @@ impl<'a> Segments<'a> {
         // All sizes are below 1 here, so that zero has no other digits than zero.
         let (zero, one) = (Lanes::zero(), Lanes::splat(limbs(&Fr::ONE)));
         // Halved, for what is before a row and what is after it give twice their product.
-        let mut before = Lanes::splat(limbs(&Fr::TWO_INV));
+        let mut before = Lanes::half(&Fr::ONE);
         for (numerator, denominator) in numerators.iter_mut().zip(&mut denominators) {
             let mut next = before.twice_times(numerator);
             let none = denominator.equal(&zero);
@@ -92,8 +89,8 @@ impl<'a> Segments<'a> {
                 }
             }
             More::Power(shift) => {
-                let shift = Lanes::splat(limbs(&(shift * power * Fr::TWO_INV)));
-                let half_omega = Lanes::splat(limbs(&self.half_omega));
+                let shift = Lanes::half(&(shift * power));
+                let half_omega = Lanes::half(&self.omega);
                 let mut label = load(&self.steps).twice_times(&shift);
                 for i in 0..SEGMENT {
                     multiply(i, &label);
@@ -102,7 +99,7 @@ impl<'a> Segments<'a> {
             }
             More::Multiple(factor, others) => {
                 let Some(others) = others[start..].first_chunk() else { return };
-                let factor = Lanes::splat(limbs(&(factor * Fr::TWO_INV)));
+                let factor = Lanes::half(&factor);
                 for i in 0..SEGMENT {
                     multiply(i, &load_across(others, i).twice_times(&factor));
                 }

@@ -2,16 +2,12 @@
 
 use std::array::from_fn;
 
-use halo2_proofs::halo2curves::{
-    bn256::Fr,
-    ff::{Field, PrimeField},
-};
+use halo2_proofs::halo2curves::{bn256::Fr, ff::Field};
 
 use super::Fma;
 use super::lanes::Lanes;
 use super::memory::{LANES, load, load_from, store};
 use crate::poly::{GROUP, SEGMENT};
-use crate::words::limbs;
 
 const _: () = assert!(GROUP == LANES * SEGMENT);
 
@@ -50,7 +46,7 @@ pub(super) fn store_across(to: &mut [Fr; GROUP], i: usize, lanes: Lanes<Fr>) {
 
 #[target_feature(enable = "avx2,fma")]
 fn values_eights(coefficients: &[Fr; GROUP], root: Fr) -> [Fr; LANES] {
-    let half_root = Lanes::splat(limbs(&(root * Fr::TWO_INV)));
+    let half_root = Lanes::half(&root);
     // 3 units and size 2.5: a product with size 1 has 1.5 at most, and one element is added.
     let mut sum = Lanes::<Fr>::zero();
     for i in (0..SEGMENT).rev() {
@@ -63,7 +59,7 @@ fn values_eights(coefficients: &[Fr; GROUP], root: Fr) -> [Fr; LANES] {
 
 #[target_feature(enable = "avx2,fma")]
 fn divide_eights(sum: &mut [Fr; GROUP], coefficients: &[Fr; GROUP], root: Fr, carries: &[Fr; LANES]) {
-    let half_root = Lanes::splat(limbs(&(root * Fr::TWO_INV)));
+    let half_root = Lanes::half(&root);
     // As above; with 1 unit beside an element they can be settled.
     let mut carry: Lanes<Fr> = load(carries);
     for i in (0..SEGMENT).rev() {

@@ -8,7 +8,6 @@ use halo2_proofs::halo2curves::{
 use super::Fma;
 use super::lanes::Lanes;
 use super::memory::{LANES, load, store};
-use crate::words::limbs;
 
 /// Products that are added before the sum is settled: each has 1 unit and size 0.9, the sum 1 more.
 const TOGETHER: usize = 3;
@@ -28,7 +27,7 @@ pub(crate) fn combine(_: Fma, terms: &[(Fr, &[Fr])], out: &mut [Fr]) {
 fn combine_eights(terms: &[(Fr, &[Fr])], out: &mut [Fr]) {
     let mut factors = Vec::with_capacity(terms.len());
     for (factor, _) in terms {
-        factors.push(Lanes::<Fr>::splat(limbs(&(*factor * Fr::TWO_INV))));
+        factors.push(Lanes::half(factor));
     }
     for (i, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         let mut sum = Lanes::zero();
@@ -55,7 +54,7 @@ pub(crate) fn scale(_: Fma, values: &mut [Fr], factor: Fr) {
 
 #[target_feature(enable = "avx2,fma")]
 fn scale_eights(values: &mut [Fr], factor: Fr) {
-    let factor = Lanes::<Fr>::splat(limbs(&(factor * Fr::TWO_INV)));
+    let factor = Lanes::half(&factor);
     for values in values.as_chunks_mut::<LANES>().0 {
         store(values, load(values).twice_times(&factor).settled());
     }
@@ -91,7 +90,7 @@ impl<'a> Factors<'a> {
 #[target_feature(enable = "avx2,fma")]
 fn halves(all: &[Fr]) -> Vec<Lanes<Fr>> {
     // A quarter, because a product is doubled.
-    let quarter = Lanes::splat(limbs(&(Fr::TWO_INV * Fr::TWO_INV)));
+    let quarter = Lanes::half(&Fr::TWO_INV);
     let mut out = Vec::with_capacity(all.len() / LANES);
     for eight in all.as_chunks::<LANES>().0 {
         out.push(load(eight).twice_times(&quarter));
@@ -130,7 +129,7 @@ fn recombine_eights(factors: &[Factors<'_>], values: &[&[Fr]], weights: &[Vec<Fr
     for weights in weights {
         let mut halves = Vec::with_capacity(weights.len());
         for weight in weights {
-            halves.push(Lanes::splat(limbs(&(*weight * Fr::TWO_INV))));
+            halves.push(Lanes::half(weight));
         }
         half_weights.push(halves);
     }

@@ -120,7 +120,7 @@ fn at_the_edges<F: Digits + PrimeField>(rng: &mut StdRng) {
 fn the_stated_bounds_are_enough() {
     if shown().is_some() {
         let mut rng = StdRng::seed_from_u64(5);
-        for _ in 0..2000 {
+        for _ in 0..4000 {
             // SAFETY: `shown` has looked.
             unsafe {
                 at_the_edges::<Fr>(&mut rng);
