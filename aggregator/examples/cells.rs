@@ -1,6 +1,6 @@
-//! Cells of an epoch circuit by component, without proving: `cargo run -p aggregator --example cells -- [STEPS [K]]`.
+//! Cells of an epoch circuit by component, without proving: `cargo run -p aggregator --example cells -- [STEPS [K [STEP_SHAPE]]]`.
 //!
-//! The step circuit is the demo's, AdamW with 2,410 parameters at k = 15.
+//! The step circuit is the demo's if no other is given (as [`StepShape`] is written): AdamW with 2,410 parameters at k = 15.
 
 use aggregator::EpochShape;
 use aggregator::keys::profile;
@@ -13,8 +13,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let n_steps: usize = arguments.next().map_or(Ok(4), |x| x.parse())?;
     let k: u32 = arguments.next().map_or(Ok(21), |x| x.parse())?;
-
-    let step = StepShape::at(Rule::AdamW, 2_410, 15, 14).ok_or("the demo has no shape")?;
+    let step = match arguments.next() {
+        Some(shape) => shape.parse()?,
+        None => StepShape::choose(Rule::AdamW, 2_410, 20)?,
+    };
     let cache = SrsCache::new(std::env::temp_dir().join("cairn-test-srs"));
     let srs = cache.development(SrsSize::new(step.k)?, &srs::silent)?;
     let key = StepVerifyingKey::generate(srs.params(), &step)?;

@@ -1,9 +1,10 @@
-//! One epoch proof of 4 steps of the demo's circuit by the engine or by the library, measured: `cargo run -p aggregator
+//! One epoch proof of the demo's step circuit by the engine or by the library, measured: `cargo run -p aggregator
 //! --example epoch_bench -- /tmp/bench engine 2`.
 //!
-//! Arguments: folder where reference strings are kept, `engine` or `library`, threads. The steps have the shape
-//! of 2,410 parameters of Adam, of which few are used (the others are zero): the epoch circuit does not depend on them. The
-//! proof is verified with the library. Prints one JSON object: times in milliseconds, CPU time in seconds, peak memory of
+//! Arguments: folder where reference strings are kept, `engine` or `library`, threads; if the epoch is not the demo's of 4 steps
+//! and k = 21, its steps and its k; if their circuit is not the demo's of 2,410 parameters of Adam, its shape as [`StepShape`] is
+//! written. Few parameters are used (the others are zero): the epoch circuit does not depend on them. The proof is verified
+//! with the library. Prints one JSON object: times in milliseconds, CPU time in seconds, peak memory of
 //! this process in bytes, while the key was made and while the proof was; the key, made by the same prover, is part of the
 //! latter. Of the engine's proof also the phases.
 
@@ -22,17 +23,24 @@ mod support;
 #[path = "../../circuits/examples/support/usage.rs"]
 mod usage;
 
-/// k of the epoch circuit of the demo.
-const EPOCH_K: u32 = 21;
 /// Parameters of the demo's model.
 const PARAMS: usize = 2410;
+/// The demo's epochs.
+const DEMO: EpochShape = EpochShape { n_steps: 4, n_chunks: 1, k: 21 };
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
-    const USAGE: &str = "usage: epoch_bench HOME engine|library THREADS";
+    const USAGE: &str = "usage: epoch_bench HOME engine|library THREADS [STEPS K [STEP_SHAPE]]";
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [home, prover, threads] = args.as_slice() else { return Err(USAGE.into()) };
+    let [home, prover, threads, of_epoch @ ..] = args.as_slice() else { return Err(USAGE.into()) };
+    let (shape, step_shape) = match of_epoch {
+        [] => (DEMO, None),
+        [n_steps, k] => (EpochShape { n_steps: n_steps.parse()?, k: k.parse()?, ..DEMO }, None),
+        [n_steps, k, step] => (EpochShape { n_steps: n_steps.parse()?, k: k.parse()?, ..DEMO }, Some(step.parse()?)),
+        _ => return Err(USAGE.into()),
+    };
+    let step_shape = step_shape.map_or_else(|| StepShape::choose(Rule::AdamW, PARAMS, 20), Ok)?;
     let by_library = match prover.as_str() {
         "library" => true,
         "engine" => false,
@@ -43,11 +51,9 @@ fn main() -> Result<(), Failure> {
     let home = Path::new(home);
     let cache = srs::SrsCache::new(home.join("srs"));
     let srs = |k| -> Result<srs::Srs, Failure> { Ok(cache.development(srs::SrsSize::new(k)?, &srs::silent)?) };
-    let step_shape = StepShape::choose(Rule::AdamW, PARAMS, 20)?;
-    let (step_srs, epoch_srs) = (srs(step_shape.k)?, srs(EPOCH_K)?);
+    let (step_srs, epoch_srs) = (srs(step_shape.k)?, srs(shape.k)?);
     let pk = StepProvingKey::generate(step_srs.params(), &step_shape)?;
     let steps = support::Keyed { params: step_srs.params().clone(), vk: pk.verifying_key(), pk };
-    let shape = EpochShape { n_steps: 4, n_chunks: 1, k: EPOCH_K };
     let start = Instant::now();
     let key = match by_library {
         true => EpochProvingKey::generate_by_library(epoch_srs.params(), &steps.params, &steps.vk, &shape),
@@ -72,9 +78,12 @@ fn main() -> Result<(), Failure> {
     let report = serde_json::json!({
         "prover": prover,
         "threads": threads.parse::<usize>()?,
-        "k": EPOCH_K,
+        "step": step_shape.to_string(),
+        "steps": shape.n_steps,
+        "k": shape.k,
         "columns": key.stats().columns,
         "cells": key.stats().cells,
+        "proof_bytes": proof.proof.len(),
         "key_ms": key_ms,
         "key_digest": circuits::convert::from_fr(&key.verifying_key().digest()).to_string(),
         "prove_ms": [prove_ms],

@@ -151,7 +151,13 @@ impl Domain {
 /// `first·ratio^i` for i < n.
 pub(crate) fn powers_from(first: Fr, ratio: Fr, n: usize) -> Vec<Fr> {
     let mut out = vec![Fr::ZERO; n];
-    let chunk = (n / 64).max(1 << 10);
+    write_powers(first, ratio, &mut out);
+    out
+}
+
+/// Makes element i `first·ratio^i`.
+pub(crate) fn write_powers(first: Fr, ratio: Fr, out: &mut [Fr]) {
+    let chunk = (out.len() / 64).max(1 << 10);
     out.par_chunks_mut(chunk).enumerate().for_each(|(c, out)| {
         let mut power = first * ratio.pow_vartime([(c * chunk) as u64]);
         for x in out {
@@ -159,7 +165,6 @@ pub(crate) fn powers_from(first: Fr, ratio: Fr, n: usize) -> Vec<Fr> {
             power *= ratio;
         }
     });
-    out
 }
 
 /// Bits of an index that a tile of [`bit_reverse`] is wide and high: a row of it fills whole lines of the cache.
@@ -167,20 +172,32 @@ const TILE_BITS: u32 = 4;
 
 /// Reorders natural order to bit-reversed order, or back.
 ///
-/// Rows of 2^4 neighbours are read and written, tile by tile, so that no line of the cache is fetched for one element alone.
-///
 /// # Panics
 /// If the length is no power of two.
 pub fn bit_reverse(values: &[Fr]) -> Vec<Fr> {
-    assert!(values.len().is_power_of_two());
+    let mut out = vec![Fr::ZERO; values.len()];
+    write_bit_reversed(values, &mut out);
+    out
+}
+
+/// [`bit_reverse`] into `out`, whatever it holds.
+///
+/// Rows of 2^4 neighbours are read and written, tile by tile, so that no line of the cache is fetched for one element alone.
+///
+/// # Panics
+/// If the length is no power of two, or `out` has another.
+pub(crate) fn write_bit_reversed(values: &[Fr], out: &mut [Fr]) {
+    assert!(values.len().is_power_of_two() && out.len() == values.len());
     let bits = values.len().trailing_zeros();
     if bits < 2 * TILE_BITS {
-        return (0..values.len()).map(|i| values[reversed(i, bits)]).collect();
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = values[reversed(i, bits)];
+        }
+        return;
     }
     // An index is (a, b, c), a and c of TILE_BITS bits; it goes to (c, b, a), each of them reversed.
     let side = 1 << TILE_BITS;
     let middle = bits - 2 * TILE_BITS;
-    let mut out = vec![Fr::ZERO; values.len()];
     let per_task = (1usize << middle).div_ceil(64);
     let mut tasks: Vec<Vec<&mut [Fr]>> = (0..(1usize << middle).div_ceil(per_task)).map(|_| Vec::new()).collect();
     for strip in out.chunks_exact_mut(values.len() / side) {
@@ -200,7 +217,6 @@ pub fn bit_reverse(values: &[Fr]) -> Vec<Fr> {
             }
         }
     });
-    out
 }
 
 /// The lowest `bits` bits in reversed order.

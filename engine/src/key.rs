@@ -14,9 +14,10 @@ use halo2_proofs::halo2curves::{
 
 use crate::constraints::{Part, compressed, numerator};
 use crate::error::EngineError;
-use crate::fft::{Coset, Domain, bit_reverse, powers_from};
+use crate::fft::{Coset, Domain, powers_from, write_bit_reversed, write_powers};
 use crate::memory::{CircuitBytes, MemoryLimit, Sizes, Work};
 use crate::program::{Column, Program};
+use crate::room::Room;
 use crate::view::KeyView;
 
 /// What is kept of the key's own columns (fixed, permutation, Lagrange) between proofs.
@@ -126,30 +127,36 @@ impl PreparedKey {
         number: usize,
         coset: &Coset,
         column: Column,
+        room: &Room,
     ) -> Option<Cow<'a, [Fr]>> {
         let Some(kept) = self.cached.get(number).and_then(|columns| columns.get(&column)) else {
-            return self.own_values(pk, coset, column).map(Cow::Owned);
+            return self.own_values(pk, coset, column, room).map(Cow::Owned);
         };
         if kept.get().is_none() {
             // Two proofs may both compute them. Waiting for each other could go wrong: a thread that waits for its tasks takes
             // up others, of the other proof too.
-            let _ = kept.set(self.own_values(pk, coset, column)?);
+            let _ = kept.set(self.own_values(pk, coset, column, room)?);
         }
         kept.get().map(|values| Cow::Borrowed(values.as_slice()))
     }
 
     /// Values of a column of the key on a coset; `None` if it is not one of the key's.
-    fn own_values(&self, pk: &KeyView<'_>, coset: &Coset, column: Column) -> Option<Vec<Fr>> {
+    fn own_values(&self, pk: &KeyView<'_>, coset: &Coset, column: Column, room: &Room) -> Option<Vec<Fr>> {
         let polynomial = match column {
             Column::Fixed(i) => pk.fixed_polys[i],
             Column::First => pk.lagrange[0],
             Column::Last => pk.lagrange[1],
             Column::Active => pk.lagrange[2],
             Column::Sigma(j) => pk.sigma_polys[j],
-            Column::Point => return Some(powers_from(coset.shift(), self.domain.omega(), self.domain.n())),
+            Column::Point => {
+                let mut values = room.take();
+                write_powers(coset.shift(), self.domain.omega(), &mut values);
+                return Some(values);
+            }
             _ => return None,
         };
-        let mut values = bit_reverse(polynomial);
+        let mut values = room.take();
+        write_bit_reversed(polynomial, &mut values);
         self.domain.to_values(coset, &mut values);
         Some(values)
     }

@@ -16,6 +16,7 @@
 //! | `constraints` | gates, permutation and lookups as one program |
 //! | `program` | expressions compiled, evaluated over blocks of rows |
 //! | `quotient` | the quotient by the vanishing polynomial |
+//! | `room` | columns that are used again |
 //! | `grand_product`, `lookup` | running products, permuted columns |
 //! | `opening` | SHPLONK |
 //! | `poly` | evaluation, linear combination, division |
@@ -55,6 +56,7 @@ mod poly;
 mod prefetch;
 mod program;
 mod quotient;
+mod room;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod samples;
 mod stored;

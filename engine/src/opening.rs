@@ -16,6 +16,7 @@ use crate::error::EngineError;
 use crate::memory::Work;
 use crate::msm::commit;
 use crate::poly::{Division, Poly, combine, divide_onto};
+use crate::room::Room;
 
 /// A polynomial (a number that the caller gives it), and a point.
 #[derive(Clone, Copy, Debug)]
@@ -83,9 +84,10 @@ where
             set.members.iter().zip(powers).flat_map(scaled).collect()
         })
         .collect();
+    let room = Room::new(n);
     let folded: Vec<Vec<Fr>> = match work {
-        Work::AtOnce => all.par_iter().with_max_len(1).map(|terms| combine(n, terms)).collect(),
-        Work::OneByOne => all.iter().map(|terms| combine(n, terms)).collect(),
+        Work::AtOnce => all.par_iter().with_max_len(1).map(|terms| combine(terms, &room)).collect(),
+        Work::OneByOne => all.iter().map(|terms| combine(terms, &room)).collect(),
     };
     let mut points: Vec<Fr> = Vec::new();
     for point in sets.iter().flat_map(|set| &set.points) {
@@ -98,7 +100,10 @@ where
         Work::AtOnce => sets.len().saturating_sub(1),
         Work::OneByOne => 1,
     };
-    let mut h = vec![Fr::ZERO; n];
+    let mut h = room.take();
+    h.fill(Fr::ZERO);
+    // What is left is not for the divisions and sums.
+    drop(room);
     divide_onto(&mut h, &divisions(&sets, &folded, &v_powers, &points), at_once);
     transcript.write_point(commit(&[&h], bases, work)[0])?;
 

@@ -3,9 +3,10 @@
 use halo2_proofs::halo2curves::{bn256::Fr, ff::Field};
 use rayon::prelude::*;
 
-use crate::fft::{bit_reverse, powers_from};
+use crate::fft::{bit_reverse, powers_from, write_bit_reversed};
 #[cfg(target_arch = "x86_64")]
 use crate::fma::{Fma, LANES, segments, sums};
+use crate::room::Room;
 
 /// Coefficients that one task works on.
 const CHUNK: usize = 1 << 11;
@@ -97,26 +98,37 @@ fn combine_at(start: usize, terms: &[(Fr, &[Fr])], out: &mut [Fr]) {
     sum_of_multiples(&here, out);
 }
 
-/// `Σ factor·polynomial`, `n` coefficients in natural order. No polynomial is longer; those in reversed order are as long.
-pub(crate) fn combine(n: usize, terms: &[(Fr, Poly<'_>)]) -> Vec<Fr> {
+/// `Σ factor·polynomial` in natural order, as long as the columns of `room`. No polynomial is longer; those in reversed order are as
+/// long.
+pub(crate) fn combine(terms: &[(Fr, Poly<'_>)], room: &Room) -> Vec<Fr> {
     let sum = |order: Order| {
         let terms: Vec<_> =
             terms.iter().filter(|(_, p)| p.order == order).map(|(factor, p)| (*factor, p.coefficients)).collect();
         if terms.is_empty() {
             return None;
         }
-        let mut out = vec![Fr::ZERO; n];
+        let mut out = room.take();
         out.par_chunks_mut(CHUNK).enumerate().for_each(|(c, out)| combine_at(c * CHUNK, &terms, out));
         Some(out)
     };
-    let reversed = sum(Order::Reversed).map(|r| bit_reverse(&r));
+    let reversed = sum(Order::Reversed).map(|values| {
+        let mut reversed = room.take();
+        write_bit_reversed(&values, &mut reversed);
+        room.put(values);
+        reversed
+    });
     match (sum(Order::Natural), reversed) {
         (Some(mut a), Some(b)) => {
             a.par_iter_mut().zip(&b).with_min_len(CHUNK).for_each(|(a, b)| *a += b);
+            room.put(b);
             a
         }
         (Some(a), None) | (None, Some(a)) => a,
-        (None, None) => vec![Fr::ZERO; n],
+        (None, None) => {
+            let mut zero = room.take();
+            zero.fill(Fr::ZERO);
+            zero
+        }
     }
 }
 
@@ -268,6 +280,9 @@ mod tests {
     #[test]
     fn sums_are_those_of_their_terms() {
         for n in SIZES.into_iter().filter(|n| n.is_power_of_two()) {
+            // What is used again is overwritten.
+            let room = Room::new(n);
+            room.put(elements(n, 13));
             for terms in 0..8 {
                 let polys: Vec<Vec<Fr>> = (0..terms).map(|i| elements(n, i as u64)).collect();
                 let factors: Vec<Fr> = elements(terms, 11);
@@ -279,7 +294,7 @@ mod tests {
                     let poly = if i % 3 == 1 { Poly::reversed(&reversed[i]) } else { Poly::natural(&polys[i]) };
                     all.push((*factor, poly));
                 }
-                let sum = combine(n, &all);
+                let sum = combine(&all, &room);
                 for i in 0..n {
                     let mut want: Fr = factors.iter().zip(&polys).map(|(factor, poly)| *factor * poly[i]).sum();
                     if i == 0 {
@@ -287,6 +302,7 @@ mod tests {
                     }
                     assert_eq!(sum[i], want, "{i} of {n}, {terms} terms");
                 }
+                room.put(sum);
             }
         }
     }

@@ -10,12 +10,13 @@ use halo2_proofs::halo2curves::{bn256::Fr, ff::Field};
 use rayon::prelude::*;
 
 use crate::error::EngineError;
-use crate::fft::{bit_reverse, powers_from};
+use crate::fft::{powers_from, write_bit_reversed};
 #[cfg(target_arch = "x86_64")]
 use crate::fma::{Fma, LANES, sums};
 use crate::key::PreparedKey;
 use crate::memory::Work;
 use crate::program::{Column, Symbol};
+use crate::room::Room;
 use crate::view::KeyView;
 
 /// Coefficients that one task works on.
@@ -32,7 +33,8 @@ pub(crate) fn pieces<'a>(
     symbol: impl Fn(Symbol) -> Fr,
     mut enter: impl FnMut(usize) -> Result<(), EngineError>,
 ) -> Result<Vec<Vec<Fr>>, EngineError> {
-    let (domain, n) = (&key.domain, key.domain.n());
+    let domain = &key.domain;
+    let room = Room::new(domain.n());
     let on_cosets = key
         .shifts
         .iter()
@@ -41,15 +43,17 @@ pub(crate) fn pieces<'a>(
             enter(c)?;
             let coset = domain.coset(*shift);
             let load = |column: &Column| {
-                let values = key.values_on(pk, c, &coset, *column).unwrap_or_else(|| {
-                    let mut values = witness(*column).to_vec();
+                let values = key.values_on(pk, c, &coset, *column, &room).unwrap_or_else(|| {
+                    let mut values = room.take();
+                    values.copy_from_slice(witness(*column));
                     domain.to_values(&coset, &mut values);
                     Cow::Owned(values)
                 });
                 (*column, values)
             };
             let mut columns: HashMap<Column, Cow<'_, [Fr]>> = HashMap::new();
-            let mut values = vec![Fr::ZERO; n];
+            let mut values = room.take();
+            values.fill(Fr::ZERO);
             for part in &key.numerator {
                 // With little memory a column is transformed anew for each part that reads it.
                 let (loads, drops) = match key.work() {
@@ -58,17 +62,24 @@ pub(crate) fn pieces<'a>(
                 };
                 columns.par_extend(loads.par_iter().with_max_len(1).map(load));
                 part.program.add_to(&mut values, &symbol, |column| columns[&column].as_ref());
-                columns.retain(|column, _| !drops.contains(column));
+                for column in drops {
+                    if let Some(Cow::Owned(values)) = columns.remove(column) {
+                        room.put(values);
+                    }
+                }
             }
             domain.to_coefficients(&mut values);
-            Ok(bit_reverse(&values))
+            let mut coefficients = room.take();
+            write_bit_reversed(&values, &mut coefficients);
+            room.put(values);
+            Ok(coefficients)
         })
         .collect::<Result<Vec<Vec<Fr>>, EngineError>>()?;
-    Ok(separate(key, &on_cosets))
+    Ok(separate(key, &on_cosets, &room))
 }
 
 /// The pieces out of the coefficients on each coset, all in natural order.
-fn separate(key: &PreparedKey, on_cosets: &[Vec<Fr>]) -> Vec<Vec<Fr>> {
+fn separate(key: &PreparedKey, on_cosets: &[Vec<Fr>], room: &Room) -> Vec<Vec<Fr>> {
     let n = key.domain.n();
     let d = on_cosets.len();
     let inverse = |x: Fr| Option::from(x.invert()).unwrap_or(Fr::ZERO);
@@ -81,7 +92,8 @@ fn separate(key: &PreparedKey, on_cosets: &[Vec<Fr>]) -> Vec<Vec<Fr>> {
             lagrange(&nodes, j).into_iter().map(|c| c * factor).collect()
         })
         .collect();
-    let mut out: Vec<Vec<Fr>> = vec![vec![Fr::ZERO; n]; d];
+    let mut out: Vec<Vec<Fr>> = (0..d).map(|_| room.take()).collect();
+    out.iter_mut().for_each(|piece| piece.fill(Fr::ZERO));
     let chunk = CHUNK.min(n);
     // Value i of coset j is to be multiplied with its inverse shift to the i-th: within a chunk by these, for the chunk by weights.
     let scales: Vec<Vec<Fr>> = shifts.iter().map(|shift| powers_from(Fr::ONE, *shift, chunk)).collect();

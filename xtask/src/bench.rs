@@ -61,7 +61,7 @@ enum Part {
     Hash,
     /// Step proofs by our engine and by the library, with one and two threads.
     Engine,
-    /// Step proofs in several shapes of the circuit; only if named, because it is for those who change the shape's choice.
+    /// Step and epoch proofs in several shapes of their circuits; only if named, because it is for those who choose them.
     Shapes,
     /// Gas and size of generated verifiers beside those of snark-verifier's EVM loader, and of a whole anchor.
     Gas,

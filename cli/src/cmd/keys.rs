@@ -37,7 +37,7 @@ pub struct Keys {
     /// Steps per epoch; no epoch key if not given.
     #[arg(long)]
     epoch_size: Option<usize>,
-    /// k of the epoch circuit.
+    /// k of the epoch circuit, as the run has it.
     #[arg(long, default_value_t = 21)]
     epoch_k: u32,
     /// Also the key of the wrap of epochs, in a circuit of 2^K rows.

@@ -22,6 +22,14 @@ pub const STEP_SIZES: [u64; 3] = [2_410, 50_890, 131_072];
 const EPOCH: u64 = 4;
 /// Shapes of each size that are tried.
 const SHAPES: usize = 6;
+/// Epochs that are tried, as their steps, their k, and the shape of their steps if that is not the demo's: the demo's first.
+const EPOCHS: [(&str, &str, Option<&str>); 5] = [
+    ("4", "21", None),
+    ("4", "20", None),
+    ("2", "20", None),
+    ("8", "22", None),
+    ("4", "21", Some("adamw n=2410 k=16 limb_bits=14 rows=24")),
+];
 /// Threads that provers are compared with.
 const THREADS: [&str; 2] = ["1", "2"];
 
@@ -85,7 +93,8 @@ pub fn engine(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Val
     Ok(Value::Array(rows))
 }
 
-/// Shapes of the step circuit that the cost model finds cheap, proved by the engine: whether it still chooses well.
+/// Shapes of the step circuit that the cost model finds cheap, proved by the engine: whether it still chooses well. And epochs of
+/// other shapes than the demo's.
 pub fn shapes(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Value> {
     let list = build_optimised(tools, &["--example", "shapes"], "shapes")?;
     let step = build_optimised(tools, &["--example", "engine_bench"], "engine_bench")?;
@@ -102,6 +111,20 @@ pub fn shapes(tools: &Tools, sizes: &[u64], repeat: usize) -> anyhow::Result<Val
             line(shape, &format!("{points} commitments, {:.2} s, {cpu:.2} CPU-s, {memory}", time / 1e3), None);
             rows.push(row);
         }
+    }
+    let epoch = build_optimised(tools, &["--example", "epoch_bench"], "epoch_bench")?;
+    println!("== epoch proof, 2,410 parameters, the demo's shape first");
+    for (steps, k, of_steps) in EPOCHS {
+        let row = measure(&epoch, &[&[&home, "engine", "2", steps, k], of_steps.as_slice()].concat())?;
+        let (time, cpu) = (least(&row, "prove_ms")?, least(&row, "cpu_s")?);
+        let (columns, cells, size) = (number(&row, "columns")?, number(&row, "cells")?, number(&row, "proof_bytes")?);
+        let (key, memory) = (seconds(number(&row, "key_ms")?), bytes(number(&row, "peak_rss_bytes")?));
+        let n_steps = number(&row, "steps")?;
+        let (a_step, cells) = (time / 1e3 / n_steps, cells / n_steps);
+        let figures = format!("{columns} columns, {cells:.0} cells a step, {size} bytes, {:.1} s", time / 1e3);
+        let name = format!("{steps} steps, k {k}{}", of_steps.map_or_else(String::new, |shape| format!(", {shape}")));
+        line(&name, &format!("{figures} ({a_step:.1} s a step), {cpu:.1} CPU-s, {memory}; key {key}"), None);
+        rows.push(row);
     }
     Ok(Value::Array(rows))
 }
